@@ -302,8 +302,31 @@ pub fn held() -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, "another program has it open; close it there")
 }
 
-/// What a person can do, to be appended to what the system says about a file that cannot be written.
-pub(crate) fn advice(error: &io::Error) -> &'static str {
+/// A file that the system does not take.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}{}", path.display(), advice(source))]
+pub struct WriteError {
+    /// The file that was asked for.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl WriteError {
+    /// Makes one of what the system said about the file at `path`.
+    pub fn of(path: &Path) -> impl Fn(io::Error) -> WriteError + use<> {
+        let path = path.to_owned();
+        move |source| WriteError { path: path.clone(), source }
+    }
+
+    /// Whether another program has the file open.
+    pub fn is_held(&self) -> bool {
+        self.source.kind() == io::ErrorKind::ResourceBusy
+    }
+}
+
+/// What a person can do, to be appended to what the system says.
+fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         // These say it themselves.
         io::ErrorKind::ResourceBusy | io::ErrorKind::InvalidInput => "",

@@ -4,8 +4,11 @@ use super::note;
 use super::numbers::number;
 use crate::models::Augmentation;
 
+/// The heading of these flags.
+pub const HEADING: &str = "Augmentation (of training images only; labels are kept)";
+
 #[derive(clap::Args)]
-#[command(next_help_heading = "Augmentation (of training images only; labels are kept)")]
+#[command(next_help_heading = HEADING)]
 pub struct AugmentFlags {
     /// Rotate by up to this many degrees either way
     #[arg(long, value_name = "DEG", allow_negative_numbers = true, value_parser = number)]
@@ -41,23 +44,6 @@ pub struct AugmentFlags {
 }
 
 impl AugmentFlags {
-    /// The flags that were given.
-    pub fn given(&self) -> Vec<&'static str> {
-        let given = [
-            ("--rotate", self.rotate.is_some()),
-            ("--shift", self.shift.is_some()),
-            ("--zoom", self.zoom.is_some()),
-            ("--shear", self.shear.is_some()),
-            ("--elastic", self.elastic.is_some()),
-            ("--erase", self.erase.is_some()),
-            ("--noise", self.noise.is_some()),
-            ("--quarter-turns", self.quarter_turns.is_some()),
-            ("--extend", self.extend.is_some()),
-            ("--no-augment", self.no_augment),
-        ];
-        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
-    }
-
     /// A recipe's augmentation, overridden by the flags that were given.
     pub fn over(&self, recipe: Augmentation) -> Augmentation {
         let mut augment = if self.no_augment { Augmentation::default() } else { recipe };

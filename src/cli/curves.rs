@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{ensure_png, say, write_picture};
+use super::outputs::{ensure_png, write_picture};
+use super::say;
 use crate::pictures::of_bytes;
 use crate::train::metrics::{Curves, Metrics};
 use crate::train::{Folder, Settings};
@@ -29,8 +30,10 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure_png("--out", &args.out)?;
     let given = args.runs.iter().map(|run| given(run)).collect::<Result<Vec<_>, _>>()?;
+    let names = names(&given);
+    ensure_told_apart(&names, &given)?;
     let mut runs = Vec::new();
-    for (name, (_, path)) in names(&given).into_iter().zip(&given) {
+    for (name, (_, path)) in names.into_iter().zip(&given) {
         let file = path.join("metrics.csv");
         anyhow::ensure!(
             !path.join("losses.csv").exists(),
@@ -96,6 +99,19 @@ fn names(runs: &[Given]) -> Vec<String> {
     runs.iter().map(name).collect()
 }
 
+/// Refuses one name for two runs, as two are given it or one is given what the other is called by: they would have one
+/// colour and one entry in the legend.
+fn ensure_told_apart(names: &[String], runs: &[Given]) -> anyhow::Result<()> {
+    for (i, (name, (_, path))) in names.iter().zip(runs).enumerate() {
+        let earlier = names[..i].iter().zip(runs).find(|(other, run)| *other == name && run.1 != *path);
+        if let Some((_, (_, other))) = earlier {
+            let (other, path) = (other.display(), path.display());
+            anyhow::bail!("{other} and {path} are both called {name}; give one of them another name, like B={path}");
+        }
+    }
+    Ok(())
+}
+
 /// The last `parts` components of a path.
 fn end_of(path: &Path, parts: usize) -> String {
     let left_out = path.components().count().saturating_sub(parts);
@@ -128,6 +144,20 @@ mod tests {
             let given: Vec<_> = runs.iter().map(|run| given(OsStr::new(run)).unwrap()).collect();
             let names: Vec<String> = names(&given).iter().map(|name| name.replace('\\', "/")).collect();
             assert_eq!(names, wanted, "{runs:?}");
+        }
+    }
+
+    #[test]
+    fn two_runs_of_one_name_are_refused_and_one_run_given_twice_is_not() {
+        let refused = |runs: &[&str]| {
+            let given: Vec<_> = runs.iter().map(|run| given(OsStr::new(run)).unwrap()).collect();
+            ensure_told_apart(&names(&given), &given).err().map(|error| error.to_string())
+        };
+        let said = refused(&["C=run0", "A=run1", "A=run2"]).unwrap();
+        assert_eq!(said, "run1 and run2 are both called A; give one of them another name, like B=run2");
+        assert!(refused(&["1=run", "1"]).is_some());
+        for right in [&["A=run1", "B=run2"][..], &["A=run1", "A=run1"], &["a/1", "b/1", "a/1"]] {
+            assert_eq!(refused(right), None, "{right:?}");
         }
     }
 

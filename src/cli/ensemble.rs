@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::outputs::{ensure_free, ensure_safetensors};
 use super::{say, thousands};
-use crate::files;
 use crate::models::ModelFile;
 use crate::words::shell;
 
@@ -23,16 +23,8 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let out = &args.out;
-    anyhow::ensure!(
-        out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")),
-        "{}: a model file of this program ends in .safetensors; `inkgrad export` makes ONNX of it",
-        out.display()
-    );
-    anyhow::ensure!(
-        args.force || !files::in_the_way(out),
-        "{} is already there; name another place with --out, or overwrite it with --force",
-        out.display()
-    );
+    ensure_safetensors(out)?;
+    ensure_free(out, args.force)?;
     let opened = args.models.iter().map(|wanted| ModelFile::open(wanted).map(|(file, path)| (path, file)));
     let members = opened.collect::<Result<Vec<_>, _>>()?;
     for (i, (path, member)) in members.iter().enumerate() {

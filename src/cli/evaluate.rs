@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::given::Given;
 use super::reading::{ReadingFlags, to_test, with_classes};
 // The pictures are written whether or not anyone still reads the tables.
 use super::say_and_go_on as say;
@@ -18,6 +19,8 @@ const COLUMNS: usize = 8;
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    given: Given,
     /// A classifier or generator: a shipped model's name (`inkgrad models`), a model file, or a run's folder, for its
     /// best model
     model: PathBuf,
@@ -66,7 +69,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), reading, &args.generator);
     }
-    args.generator.refuse(&path)?;
+    if let Some(flag) = args.given.under::<Args>(&[evaluate_gan::HEADING]).first() {
+        anyhow::bail!("{flag} is for generators, and {} is a classifier", path.display());
+    }
     let folder = args.out.or_else(|| of_run(&path));
     anyhow::ensure!(
         folder.is_some() || args.mistakes.is_none(),

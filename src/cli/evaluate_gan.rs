@@ -13,9 +13,11 @@ use crate::infer::sample::{Generator, Sampler, Source, labelled};
 use crate::models::{ModelFile, by};
 use crate::train::classifier_from_generated;
 
-/// Flags that only generators have.
+/// The heading of flags that only generators have.
+pub const HEADING: &str = "Generator options";
+
 #[derive(clap::Args)]
-#[command(next_help_heading = "Generator options")]
+#[command(next_help_heading = HEADING)]
 pub struct Flags {
     /// Classifier to measure with, as made by `train` [default: the built-in one]
     #[arg(long, value_name = "FILE")]
@@ -29,22 +31,6 @@ pub struct Flags {
     /// Factor by which latents are scaled, as in `generate` [default: 1]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = super::generate::factor)]
     truncation: Option<f32>,
-}
-
-impl Flags {
-    /// Refuses these flags for a classifier.
-    pub fn refuse(&self, path: &Path) -> anyhow::Result<()> {
-        let given = [
-            ("--judge", self.judge.is_some()),
-            ("--teach", self.teach),
-            ("--seed", self.seed.is_some()),
-            ("--truncation", self.truncation.is_some()),
-        ];
-        match given.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) => anyhow::bail!("{flag} is for generators, and {} is a classifier", path.display()),
-            None => Ok(()),
-        }
-    }
 }
 
 pub fn run(
@@ -104,7 +90,9 @@ pub fn run(
     let floor = quality.find_floor(device, train)?;
     let measures = quality.measure(device, &generated)?;
     say(measures.fmt_table(class_names));
-    say(format_args!("Fréchet distance / that of real pictures: {:.2}", measures.frechet / floor));
+    if let Some(times) = times(measures.frechet, floor) {
+        say(format_args!("Fréchet distance / that of real pictures: {times:.2}"));
+    }
 
     if let Some(lessons) = lessons {
         note(format_args!("training a classifier on {} generated pictures", thousands(lessons.len() as u64)));
@@ -119,6 +107,12 @@ pub fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// How many times the distance of real pictures a distance is. `None` if real pictures are at none but for rounding, as
+/// where the same ones are trained on and tested with, or a distance is not known.
+fn times(distance: f64, floor: f64) -> Option<f64> {
+    Some(distance / floor).filter(|times| floor > 1e-5 && times.is_finite())
+}
+
 /// The same data with a generator's classes, which are found by their names. A warning says where they are matched in
 /// their order alone.
 fn with_classes_of(generator: &Generator, set: DataSet) -> Result<DataSet, DataError> {
@@ -127,6 +121,19 @@ fn with_classes_of(generator: &Generator, set: DataSet) -> Result<DataSet, DataE
         Err(matched) => {
             note(format_args!("warning: {matched}"));
             Ok(set)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distance_is_not_compared_with_none() {
+        assert_eq!(times(3.0, 0.5), Some(6.0));
+        for (distance, floor) in [(3.0, 0.0), (0.0, 0.0), (3.0, 1e-9), (3.0, f64::NAN), (f64::NAN, 0.5)] {
+            assert_eq!(times(distance, floor), None, "{distance} / {floor}");
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{ensure_free, say, thousands, write_out};
+use anyhow::Context;
+
+use super::outputs::{ensure_free, format_of, write_out};
+use super::{say, thousands};
 use crate::graph::Store;
 use crate::interchange::{onnx, pytorch};
 use crate::models::ModelFile;
@@ -43,23 +46,11 @@ enum Format {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (model, path) = ModelFile::open(&args.model)?;
-    let ending = args.out.extension().map(|ending| ending.to_ascii_lowercase());
-    let by_ending = match ending.as_deref().and_then(|ending| ending.to_str()) {
-        Some("onnx") => Some(Format::Onnx),
-        Some("safetensors") => Some(Format::Safetensors),
-        _ => None,
-    };
-    let format = match (args.format, by_ending) {
-        (Some(format), Some(other)) if format != other => anyhow::bail!(
-            "{}: its ending does not match --format; leave --format out, or choose another name",
-            args.out.display()
-        ),
-        (Some(format), _) | (None, Some(format)) => format,
-        (None, None) => anyhow::bail!(
-            "{}: its ending does not say what to write; expected .onnx or .safetensors, or --format",
-            args.out.display()
-        ),
-    };
+    let endings = [("onnx", Format::Onnx), ("safetensors", Format::Safetensors)];
+    let format = format_of(&args.out, args.format, &endings)?.with_context(|| {
+        let out = args.out.display();
+        format!("{out}: its ending does not say what to write; expected .onnx or .safetensors, or --format")
+    })?;
     let is_same =
         std::fs::canonicalize(&args.out).is_ok_and(|out| std::fs::canonicalize(&path).is_ok_and(|p| p == out));
     anyhow::ensure!(!is_same, "{}: is the model itself; export to another file", args.out.display());

@@ -99,7 +99,7 @@ fn is_of_writing(error: &TrainError) -> bool {
         TrainError::Folder { .. }
             | TrainError::Held { .. }
             | TrainError::Report(_)
-            | TrainError::Model(ModelError::Write { .. })
+            | TrainError::Model(ModelError::Write(_))
     )
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::numbers::{input_size, number};
-use super::{ensure_free, note, say, thousands, write_out};
+use super::outputs::{ensure_free, ensure_safetensors, write_out};
+use super::{note, say, thousands};
 use crate::interchange::{self, Scale, Wishes};
 use crate::models;
 use crate::words::shell;
@@ -59,10 +60,7 @@ fn one_for_all(text: &str) -> Result<f32, String> {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let out = args.out.display();
-    anyhow::ensure!(
-        args.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")),
-        "{out}: a model file of this program ends in .safetensors"
-    );
+    ensure_safetensors(&args.out)?;
     ensure_free(&args.out, args.force)?;
     // People write blanks after commas.
     let class_names: Option<Vec<String>> =

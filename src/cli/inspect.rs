@@ -236,6 +236,22 @@ fn dispatches(plan: &Plan, batch: usize) {
 }
 
 fn size_text(bytes: u64) -> String {
-    let bytes = bytes as f64;
-    if bytes < 1e6 { format!("{:.1} KiB", bytes / 1024.0) } else { format!("{:.1} MiB", bytes / 1024.0 / 1024.0) }
+    let of = |power| bytes as f64 / 1024f64.powi(power);
+    match bytes {
+        ..0x10_0000 => format!("{:.1} KiB", of(1)),
+        0x10_0000..0x4000_0000 => format!("{:.1} MiB", of(2)),
+        _ => format!("{:.1} GiB", of(3)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_told_in_the_largest_unit_that_it_fills() {
+        for (bytes, text) in [(512, "0.5 KiB"), (1_000_000, "976.6 KiB"), (1 << 20, "1.0 MiB"), (3 << 29, "1.5 GiB")] {
+            assert_eq!(size_text(bytes), text);
+        }
+    }
 }

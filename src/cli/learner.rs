@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::{data_unremarked, is_one_place};
+use super::is_one_place;
+use super::reading::data_unremarked;
 use crate::data::{DataSet, HoldOut, ImageSet, Reading, digest, mnist, to_train_with};
 use crate::models::{Learned, ModelFile};
 use crate::pictures::visible;

@@ -8,10 +8,7 @@ use crate::pictures::visible_lines;
 
 use crate::check;
 use crate::device::{self, Choice, Device, DeviceError};
-use crate::files::{self, Existing};
-use crate::report;
 use crate::system;
-use folders::NewFolders;
 use numbers::{count, seed};
 
 #[cfg(feature = "app")]
@@ -19,7 +16,6 @@ mod app;
 mod augment_flags;
 mod bench;
 mod classify;
-mod counting;
 mod curves;
 mod data;
 mod devices;
@@ -29,8 +25,8 @@ mod evaluate;
 mod evaluate_gan;
 mod evaluate_shifts;
 mod export;
-mod folders;
 mod generate;
+mod given;
 mod going_on;
 mod help;
 mod import;
@@ -39,6 +35,7 @@ mod interrupt;
 mod learner;
 mod models;
 mod numbers;
+mod outputs;
 mod precision;
 mod progress;
 mod reading;
@@ -285,89 +282,6 @@ fn ensure_network(model: &str) -> anyhow::Result<()> {
     let remedy = format!("stands in front of another: `inkgrad train dense --front {front}`");
     anyhow::ensure!(model != front, "{front} is not a network by itself; it {remedy}");
     Ok(())
-}
-
-/// Refuses a picture's name with another ending: a file of that name is probably something else, and would be replaced.
-fn ensure_png(flag: &str, path: &std::path::Path) -> anyhow::Result<()> {
-    let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
-    anyhow::ensure!(is_png, "{flag} {}: expected a name that ends in .png", path.display());
-    Ok(())
-}
-
-/// Refuses a name whose existing file would be lost, unless `force` is set.
-fn ensure_free(out: &std::path::Path, force: bool) -> anyhow::Result<()> {
-    if force || !files::in_the_way(out) { Ok(()) } else { Err(is_there(out)) }
-}
-
-fn is_there(out: &std::path::Path) -> anyhow::Error {
-    anyhow::anyhow!("{} is there already; choose another name, or replace it with --force", out.display())
-}
-
-/// Writes a whole file under a name that [`ensure_free`] has accepted, and makes its folder if that is missing.
-fn write_out(out: &std::path::Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
-    let _new = NewFolders::of(out).map_err(|error| cannot_write(out, &error))?;
-    let existing = if force { Existing::Replace } else { Existing::Keep };
-    files::write(out, bytes, existing).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => is_there(out),
-        _ => cannot_write(out, &error),
-    })
-}
-
-/// Writes a picture under a name that [`ensure_png`] has accepted, and makes its folder if that is missing.
-fn write_picture(picture: &image::RgbImage, out: &std::path::Path) -> anyhow::Result<()> {
-    let _new = NewFolders::of(out).map_err(|error| cannot_write(out, &error))?;
-    Ok(report::save_png(picture, out)?)
-}
-
-/// The error for a file that the system does not accept.
-fn cannot_write(out: &std::path::Path, error: &std::io::Error) -> anyhow::Error {
-    anyhow::anyhow!("cannot write {}: {error}{}", out.display(), files::advice(error))
-}
-
-/// The data set of `--data`, or the built-in MNIST.
-pub(crate) fn data(path: Option<&std::path::Path>) -> anyhow::Result<crate::data::DataSet> {
-    data_read(path, &crate::data::Reading::default())
-}
-
-/// Like [`data()`], read as `reading` says. Prints what the user should know of how it was read.
-pub(crate) fn data_read(
-    path: Option<&std::path::Path>,
-    reading: &crate::data::Reading,
-) -> anyhow::Result<crate::data::DataSet> {
-    let set = data_unremarked(path, reading)?;
-    remark_on(&set, path);
-    Ok(set)
-}
-
-/// Like [`data_read`], where nothing is trained, tested or counted, and it does not matter which images repeat.
-fn data_shown(path: Option<&std::path::Path>, reading: &crate::data::Reading) -> anyhow::Result<crate::data::DataSet> {
-    let set = data_unremarked(path, reading)?;
-    tell_remarks(&set.remarks);
-    Ok(set)
-}
-
-/// Like [`data_read`], but prints nothing: it is not yet known whether these data will be used.
-fn data_unremarked(
-    path: Option<&std::path::Path>,
-    reading: &crate::data::Reading,
-) -> anyhow::Result<crate::data::DataSet> {
-    Ok(match path {
-        Some(path) => crate::data::load(path, reading)?,
-        None => crate::data::mnist::embedded()?,
-    })
-}
-
-/// Prints what the user should know of the data, which were read from `path`.
-fn remark_on(set: &crate::data::DataSet, path: Option<&std::path::Path>) {
-    // The built-in MNIST has no image twice.
-    let repeats = path.and_then(|_| set.repeats());
-    tell_remarks(set.remarks.iter().chain(&repeats));
-}
-
-fn tell_remarks<'a>(remarks: impl IntoIterator<Item = &'a String>) {
-    for remark in remarks {
-        note(format_args!("note: {remark}"));
-    }
 }
 
 /// `1 step`, `1,234 steps`.

@@ -1,44 +1,48 @@
-//! What a run shows as it progresses: a bar on a terminal, plain lines elsewhere, nothing with `--quiet`.
+//! The progress of what takes long: a bar on a terminal, a line now and then elsewhere, nothing with `--quiet`.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{note, thousands};
+use super::{counted, note, thousands};
 use crate::pictures::visible_lines;
 
-/// Plain lines come at most this often, and less often the longer a run has gone on.
+/// What takes less than this is not worth a bar.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Lines come at most this often, and less often the longer it goes on.
 const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
-pub struct Display {
-    /// What a run counts: steps, rounds.
-    unit: &'static str,
-    first: usize,
-    all: usize,
+pub struct Progress {
+    /// What is counted: steps, pictures.
+    what: &'static str,
+    /// How many had been done before it began.
+    first: u64,
+    /// If it is known.
+    all: Option<u64>,
     began: Instant,
     kind: Kind,
 }
 
 enum Kind {
-    Bar(ProgressBar),
+    Bar(Option<ProgressBar>),
     /// With the time of the last line.
     Lines(Instant),
     Quiet,
 }
 
 /// A terminal that can draw a bar, which one that calls itself dumb cannot.
-pub fn terminal() -> Option<ProgressDrawTarget> {
+fn terminal() -> Option<ProgressDrawTarget> {
     Some(ProgressDrawTarget::stderr()).filter(|target| !target.is_hidden())
 }
 
 /// How long `remaining` items will take, given that `done` took `took`.
-pub fn left(took: Duration, done: u64, remaining: u64) -> Duration {
+fn left(took: Duration, done: u64, remaining: u64) -> Duration {
     let seconds = took.as_secs_f64() / done.max(1) as f64 * remaining as f64;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// `90 s`, `12 min`, `29 h 40 min`.
-pub fn span(time: Duration) -> String {
+fn span(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;
     let minutes = (time.as_secs_f64() / 60.0).round() as u64;
     match (seconds, minutes) {
@@ -48,82 +52,123 @@ pub fn span(time: Duration) -> String {
     }
 }
 
-impl Display {
-    pub fn new(unit: &'static str, quiet: bool) -> Display {
-        let now = Instant::now();
+impl Progress {
+    pub fn new(what: &'static str, all: Option<u64>, quiet: bool) -> Progress {
+        let began = Instant::now();
         let kind = match terminal() {
             _ if quiet => Kind::Quiet,
-            Some(target) => Kind::Bar(ProgressBar::with_draw_target(None, target)),
-            None => Kind::Lines(now),
+            Some(_) => Kind::Bar(None),
+            None => Kind::Lines(began),
         };
-        Display { unit, first: 0, all: 0, began: now, kind }
+        Progress { what, first: 0, all, began, kind }
+    }
+
+    /// Begins anew where `first` are done, of which an earlier run may have done them.
+    pub fn begin(&mut self, first: u64, all: Option<u64>) {
+        self.finish();
+        (self.first, self.all, self.began) = (first, all, Instant::now());
     }
 
     /// A line that stays.
-    pub fn line(&self, text: String) {
+    pub fn line(&self, text: impl std::fmt::Display) {
         match &self.kind {
-            Kind::Bar(bar) if self.has_begun() => bar.println(visible_lines(&text)),
-            Kind::Bar(_) | Kind::Lines(_) => note(text),
+            Kind::Bar(Some(bar)) => bar.println(visible_lines(&text.to_string())),
+            Kind::Bar(None) | Kind::Lines(_) => note(text),
             Kind::Quiet => {}
         }
     }
 
     /// A line that `--quiet` does not suppress.
     pub fn warning(&self, text: &str) {
-        match &self.kind {
-            Kind::Bar(bar) if self.has_begun() => bar.println(visible_lines(&format!("warning: {text}"))),
-            _ => note(format_args!("warning: {text}")),
-        }
+        let text = format!("warning: {text}");
+        if let Kind::Quiet = self.kind { note(text) } else { self.line(text) }
     }
 
-    /// Whether a bar has a length: before that, it would be drawn empty.
-    fn has_begun(&self) -> bool {
-        self.all > 0
-    }
-
-    /// Starts a run of `all`, or continues one at `first`.
-    pub fn begin(&mut self, first: usize, all: usize) {
-        (self.first, self.all, self.began) = (first, all, Instant::now());
-        if let Kind::Bar(bar) = &self.kind {
-            // The bar takes the room that the rest leaves. The template is a constant that parses.
-            if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}") {
-                bar.set_style(style);
-            }
-            bar.set_length(all as u64);
-            bar.set_position(first as u64);
-        }
-    }
-
-    /// How long the run took, and where it was resumed if it was: ` in 2.0 s since step 100`.
+    /// How long a run took, and where it was resumed if it was: ` in 2.0 s since step 100`.
     pub fn took(&self, seconds: f64) -> String {
-        let one = self.unit.trim_end_matches('s');
-        let since = if self.first > 0 { format!(" since {one} {}", self.first) } else { String::new() };
+        let since = if self.first > 0 { format!(" since {} {}", self.one(), self.first) } else { String::new() };
         format!(" in {seconds:.1} s{since}")
     }
 
-    /// Shows that `done` are done; `short` is for a bar, beside which lines of 80 columns have little room.
-    pub fn at(&mut self, done: usize, text: String, short: String) {
-        let (new, remaining) = (done.saturating_sub(self.first), self.all.saturating_sub(done));
+    /// Shows that `done` are done.
+    pub fn at(&mut self, done: u64) {
+        self.show(done, None);
+    }
+
+    /// The same for steps that have figures: `text`, or `short` beside a bar, where lines of 80 columns have little room.
+    pub fn at_figures(&mut self, done: u64, text: String, short: String) {
+        self.show(done, Some([text, short]));
+    }
+
+    fn show(&mut self, done: u64, figures: Option<[String; 2]>) {
         let took = self.began.elapsed();
-        let left = left(took, new as u64, remaining as u64);
+        // The last figures are those that a run ends with.
+        let is_last = figures.is_some() && self.all == Some(done);
+        let is_due = match &self.kind {
+            Kind::Bar(_) => took >= PATIENCE,
+            Kind::Lines(last) => is_last || last.elapsed() > (took / 20).clamp(EVERY.0, EVERY.1),
+            Kind::Quiet => false,
+        };
+        if !is_due {
+            return;
+        }
+        let [line, beside] = self.words(done, took, figures);
         match &mut self.kind {
             Kind::Bar(bar) => {
-                bar.set_message(format!("{short}  {} left", span(left)));
-                bar.set_position(done as u64);
+                let bar = bar.get_or_insert_with(|| new_bar(self.all));
+                bar.set_message(beside);
+                bar.set_position(done);
             }
-            Kind::Lines(last) if last.elapsed() > (took / 20).clamp(EVERY.0, EVERY.1) || done == self.all => {
+            Kind::Lines(last) => {
                 *last = Instant::now();
-                let one = self.unit.trim_end_matches('s');
-                note(format_args!("{one} {done}/{}  {text}  {} left", self.all, span(left)));
+                note(line);
             }
-            _ => {}
+            Kind::Quiet => {}
         }
     }
 
-    pub fn finish(&self) {
-        if let Kind::Bar(bar) = &self.kind {
+    /// What a line says, and what stands beside a bar.
+    fn words(&self, done: u64, took: Duration, figures: Option<[String; 2]>) -> [String; 2] {
+        let new = done.saturating_sub(self.first);
+        let Some(all) = self.all else {
+            let rate = thousands((new as f64 / took.as_secs_f64().max(1e-9)) as u64);
+            let so_far = format!("{}  {rate} a second", counted(done, self.one()));
+            return [so_far.clone(), format!("{so_far}  {}", span(took))];
+        };
+        let left = span(left(took, new, all.saturating_sub(done)));
+        let words = match figures {
+            Some([text, short]) => [format!("{} {done}/{all}  {text}", self.one()), short],
+            None => [format!("{} of {} {}", thousands(done), thousands(all), self.what), self.what.into()],
+        };
+        words.map(|words| format!("{words}  {left} left"))
+    }
+
+    fn one(&self) -> &'static str {
+        self.what.trim_end_matches('s')
+    }
+
+    /// Removes the bar, if there is one, so that lines can be printed. Returns the time since it began.
+    pub fn finish(&mut self) -> Duration {
+        if let Kind::Bar(bar) = &mut self.kind
+            && let Some(bar) = bar.take()
+        {
             bar.finish_and_clear();
         }
+        self.began.elapsed()
+    }
+}
+
+fn new_bar(all: Option<u64>) -> ProgressBar {
+    // The bar takes the room that the rest leaves.
+    let template = match all {
+        Some(_) => "{wide_bar} {human_pos}/{human_len}  {msg}",
+        None => "{spinner} {msg}",
+    };
+    let bar = ProgressBar::with_draw_target(all, terminal().unwrap_or_else(ProgressDrawTarget::hidden));
+    // The templates are constants that parse.
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
     }
 }
 
@@ -146,6 +191,45 @@ mod tests {
         assert_eq!(left(ten, 5, 15), Duration::from_secs(30));
         assert_eq!(left(ten, 5, 0), Duration::ZERO);
         assert_eq!(left(Duration::MAX, 0, u64::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn a_line_says_how_far_it_is_and_what_is_left_and_a_bar_has_only_the_rest_beside_it() {
+        let words = |what, first, all, done, figures: Option<[&str; 2]>| {
+            let kind = Kind::Quiet;
+            let progress = Progress { what, first, all, began: Instant::now(), kind };
+            progress.words(done, Duration::from_secs(2), figures.map(|both| both.map(String::from)))
+        };
+        let figures = Some(["loss 0.1000  5 images/s", "loss 0.1000  5/s"]);
+        assert_eq!(
+            words("steps", 1000, Some(4000), 2000, figures),
+            ["step 2000/4000  loss 0.1000  5 images/s  4 s left", "loss 0.1000  5/s  4 s left"]
+        );
+        assert_eq!(words("digits", 0, Some(3000), 1000, None), ["1,000 of 3,000 digits  4 s left", "digits  4 s left"]);
+        // A rate is of what was done since the beginning.
+        for (first, done, said) in [
+            (0, 2816, "2,816 pictures  1,408 a second"),
+            (5000, 5001, "5,001 pictures  0 a second"),
+            (0, 1, "1 picture  0 a second"),
+        ] {
+            assert_eq!(words("pictures", first, None, done, None), [said.to_owned(), format!("{said}  2 s")]);
+        }
+    }
+
+    #[test]
+    fn lines_come_now_and_then_and_with_the_last_figures() {
+        let mut progress = Progress { what: "steps", first: 0, all: Some(2), began: Instant::now(), kind: Kind::Quiet };
+        let mut is_shown = |ago: u64, done: u64, figures: bool| {
+            let last = Instant::now().checked_sub(Duration::from_secs(ago))?;
+            progress.kind = Kind::Lines(last);
+            progress.show(done, figures.then(|| [String::new(), String::new()]));
+            Some(matches!(progress.kind, Kind::Lines(now) if now > last))
+        };
+        for (ago, done, figures, wanted) in
+            [(1, 1, true, false), (3, 1, true, true), (3, 1, false, true), (1, 2, true, true), (1, 2, false, false)]
+        {
+            assert!(is_shown(ago, done, figures).is_none_or(|shown| shown == wanted), "{ago} s, {done}, {figures}");
+        }
     }
 
     #[test]

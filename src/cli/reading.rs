@@ -1,10 +1,11 @@
-//! Flags for how data are read, where the data leave it open; and data to test a model with, or to continue with.
+//! Flags for how data are read, where the data leave it open; and data to train with, to test a model with, or to continue
+//! with.
 
 use std::path::Path;
 
 use super::learner::Learner;
-use super::{counted, data_unremarked, note, remark_on};
-use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, are_dark};
+use super::{counted, note};
+use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, are_dark, load, mnist};
 use crate::infer::measures::NEIGHBOUR;
 use crate::models::{ModelFile, by};
 
@@ -60,6 +61,41 @@ fn ensure_prepares(reading: &Reading, asks: &str) -> anyhow::Result<()> {
         "--prepare would change nothing: {asks} wants images of {channels} channels, which are not prepared. Leave it out"
     );
     Ok(())
+}
+
+/// The data set of `--data`, or the built-in MNIST. Prints what the user should know of how it was read.
+pub fn data_read(path: Option<&Path>, reading: &Reading) -> anyhow::Result<DataSet> {
+    let set = data_unremarked(path, reading)?;
+    remark_on(&set, path);
+    Ok(set)
+}
+
+/// Like [`data_read`], where nothing is trained, tested or counted, and it does not matter which images repeat.
+pub fn data_shown(path: Option<&Path>, reading: &Reading) -> anyhow::Result<DataSet> {
+    let set = data_unremarked(path, reading)?;
+    tell_remarks(&set.remarks);
+    Ok(set)
+}
+
+/// Like [`data_read`], but prints nothing: it is not yet known whether these data will be used.
+pub fn data_unremarked(path: Option<&Path>, reading: &Reading) -> anyhow::Result<DataSet> {
+    Ok(match path {
+        Some(path) => load(path, reading)?,
+        None => mnist::embedded()?,
+    })
+}
+
+/// Prints what the user should know of the data, which were read from `path`.
+fn remark_on(set: &DataSet, path: Option<&Path>) {
+    // The built-in MNIST has no image twice.
+    let repeats = path.and_then(|_| set.repeats());
+    tell_remarks(set.remarks.iter().chain(&repeats));
+}
+
+fn tell_remarks<'a>(remarks: impl IntoIterator<Item = &'a String>) {
+    for remark in remarks {
+        note(format_args!("note: {remark}"));
+    }
 }
 
 /// Data to test the model of the file at `model` with, which include test images. Pictures, and rows of a table, become

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use super::numbers::positive;
-use super::reading::{ReadingFlags, check_measured};
-use super::{absolute, cannot_write, count, data_read, ensure_remembered, going_on, interrupt, note, say};
+use super::reading::{ReadingFlags, check_measured, data_read};
+use super::{absolute, count, ensure_remembered, going_on, interrupt, note, say};
 use crate::data::{DataSet, ImageSet};
 use crate::device::{Device, find};
-use crate::files::write_whole;
+use crate::files::{WriteError, write_whole};
 use crate::infer::Measures;
 use crate::infer::sample::{Generator, Sampler, rows_by_class};
 use crate::models::{self, Gan, Model};
@@ -233,7 +233,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let table = table(&done);
     for (name, text) in [("sweep.md", &table), ("sweep.csv", &csv(&done, &data.class_names))] {
         let path = args.out.join(name);
-        write_whole(&path, text.as_bytes()).map_err(|error| again(cannot_write(&path, &error), &args.out))?;
+        write_whole(&path, text.as_bytes()).map_err(|error| again(WriteError::of(&path)(error), &args.out))?;
     }
     let picture = args.out.join("sweep.png");
     let sheet = sheet(&args, &done, &data, device.as_mut())?;

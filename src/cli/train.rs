@@ -6,15 +6,15 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::augment_flags::AugmentFlags;
-use super::folders::begin_run;
+use super::given::Given;
 use super::numbers::{number, positive, whole};
+use super::outputs::begin_run;
 use super::precision::{asked_for, fit, fit_if_it_can};
-use super::reading::{ReadingFlags, to_go_on, with_classes};
+use super::reading::{ReadingFlags, data_read, to_go_on, with_classes};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{
-    POOLED, absolute, augment_flags, count, counted, data_read, ensure_network, ensure_remembered, going_on, interrupt,
-    note, say,
+    POOLED, absolute, augment_flags, count, counted, ensure_network, ensure_remembered, going_on, interrupt, note, say,
 };
 use crate::data::{DataError, DataSet, ImageSet, Reading};
 use crate::device::{self, Choice};
@@ -32,6 +32,8 @@ const CLASSIFIERS: &str = "Classifier options";
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    given: Given,
     /// A built-in network (fast, standard, best, dense, cnn, avgcnn, avgpool, maxpool), a built-in GAN (gan,
     /// gan-classic), or the path of an architecture in TOML [default: the recipe's, or fast]
     #[arg(conflicts_with_all = ["resume", "from"])]
@@ -156,30 +158,11 @@ impl Named {
 }
 
 impl Args {
-    /// The given flags that only classifiers have.
-    fn of_classifiers(&self) -> Vec<&'static str> {
-        let given = [
-            ("--learning-rate", self.learning_rate.is_some()),
-            ("--optimizer", self.optimizer.is_some()),
-            ("--warmup", self.warmup.is_some()),
-            ("--weight-decay", self.weight_decay.is_some()),
-            ("--label-smoothing", self.label_smoothing.is_some()),
-            ("--precision", self.precision.is_some()),
-            ("--validation", self.validation.is_some()),
-            ("--patience", self.patience.is_some()),
-            ("--snapshots", self.snapshots.is_some()),
-            ("--front", self.front.is_some()),
-            ("--recipe", self.recipe.is_some()),
-            ("--from", self.from.is_some()),
-            ("--members", self.members.is_some()),
-        ];
-        let given = given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
-        given.chain(self.augment.given()).collect()
-    }
-
-    fn refuse(&self, what: &str, flags: &[&str]) -> anyhow::Result<()> {
+    /// Refuses the flags under these headings for what they do not apply to.
+    fn refuse(&self, what: &str, headings: &[&str]) -> anyhow::Result<()> {
+        let flags = self.given.under::<Args>(headings);
         let Some(flag) = flags.first() else { return Ok(()) };
-        let instead = match *flag {
+        let instead = match flag.as_str() {
             "--learning-rate" => "; it has --generator-rate and --discriminator-rate",
             "--generator-rate" | "--discriminator-rate" => "; it has --learning-rate",
             _ => "",
@@ -322,11 +305,11 @@ fn of_kind(
 ) -> anyhow::Result<ExitCode> {
     match model {
         Model::Gan(gan) => {
-            args.refuse("a GAN", &args.of_classifiers())?;
+            args.refuse("a GAN", &[CLASSIFIERS, augment_flags::HEADING])?;
             train_gan::run(args, *gan, folder)
         }
         Model::Classifier(architecture) => {
-            args.refuse("a classifier", &args.gan.given())?;
+            args.refuse("a classifier", &[train_gan::HEADING])?;
             classifier(args, *architecture, folder, origin)
         }
     }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::folders::begin_run;
 use super::numbers::number;
-use super::progress::{Display, from};
+use super::outputs::begin_run;
+use super::progress::{Progress, from};
 use super::reading::check_measured;
 use super::train::Args;
 use super::{absolute, count, counted, going_on, interrupt, note, say, thousands};
@@ -20,9 +20,11 @@ use crate::train::gan::run::MEASURE_SEED;
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
 use crate::words::shell;
 
-/// Flags that only GANs have.
+/// The heading of flags that only GANs have.
+pub const HEADING: &str = "GAN options";
+
 #[derive(clap::Args)]
-#[command(next_help_heading = "GAN options")]
+#[command(next_help_heading = HEADING)]
 pub struct GanFlags {
     /// mse (least squares), bce (binary cross entropy), hinge
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
@@ -65,25 +67,6 @@ pub struct GanFlags {
 }
 
 impl GanFlags {
-    /// The flags that were given.
-    pub fn given(&self) -> Vec<&'static str> {
-        let given = [
-            ("--loss", self.loss.is_some()),
-            ("--generator-rate", self.generator_rate.is_some()),
-            ("--discriminator-rate", self.discriminator_rate.is_some()),
-            ("--beta2", self.beta2.is_some()),
-            ("--discriminator-steps", self.discriminator_steps.is_some()),
-            ("--pack", self.pack.is_some()),
-            ("--label-noise", self.label_noise.is_some()),
-            ("--spectral-norm", self.spectral_norm.is_some()),
-            ("--noise-width", self.noise_width.is_some()),
-            ("--label-width", self.label_width.is_some()),
-            ("--measure", self.measure.is_some()),
-            ("--judge", self.judge.is_some()),
-        ];
-        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
-    }
-
     fn widened(&self, gan: Gan) -> anyhow::Result<Gan> {
         if self.noise_width.is_none() && self.label_width.is_none() {
             return Ok(gan);
@@ -186,7 +169,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         note(format_args!("{} on {} with {}, in {}", settings.model, data.name, device.name(), path.display()));
     }
     let stop = interrupt::listen()?;
-    let mut display = Display::new("rounds", args.quiet);
+    let mut progress = Progress::new("rounds", None, args.quiet);
     let class_names = data.class_names.clone();
     let outcome = going_on::train(&mut device, args.fallback, &folder, |device| {
         let run = GanRun {
@@ -196,11 +179,11 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
             folder: folder.clone(),
             device,
             stop: &stop,
-            report: &mut |event| show(&mut display, event),
+            report: &mut |event| show(&mut progress, event),
         };
         run.train()
     });
-    display.finish();
+    progress.finish();
     match outcome.map_err(|error| going_on::ended(error, &folder, &folder))? {
         GanOutcome::Finished { test, best_epoch, epochs, seconds } => {
             if let Some(test) = test {
@@ -209,7 +192,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
                 say(format_args!("epoch {best_epoch} of {epochs} is the best; {by}:\n"));
                 say(test.fmt_table(&class_names));
             }
-            let took = if is_complete { ", complete already".into() } else { display.took(seconds) };
+            let took = if is_complete { ", complete already".into() } else { progress.took(seconds) };
             let epochs = counted(epochs as u64, "epoch");
             say(format_args!("{epochs}{took}; generator: {}", path.join("best.safetensors").display()));
             say(format_args!("draw with it: inkgrad generate --model {}", shell(&path.to_string_lossy())));
@@ -225,10 +208,10 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     }
 }
 
-fn show(display: &mut Display, event: GanEvent) {
+fn show(progress: &mut Progress, event: GanEvent) {
     match event {
         GanEvent::Started { rounds, first, images, generator, discriminator } => {
-            display.line(format!(
+            progress.line(format!(
                 "{} in the generator, {} in the discriminator, {}, {}{}",
                 counted(generator, "parameter"),
                 thousands(discriminator),
@@ -236,16 +219,17 @@ fn show(display: &mut Display, event: GanEvent) {
                 counted(rounds as u64, "round"),
                 from(first, rounds, "round")
             ));
-            display.begin(first, rounds);
+            progress.begin(first as u64, Some(rounds as u64));
         }
         GanEvent::Trained { round, epoch, discriminator, generator, images_per_second } => {
             let speed = thousands(images_per_second as u64);
             let losses = format!("losses: discriminator {discriminator:.4}, generator {generator:.4}");
             let short = format!("epoch {epoch:.2}  D {discriminator:.4}  G {generator:.4}  {speed}/s");
-            display.at(round, format!("epoch {epoch:.2}  {losses}  {speed} images/s"), short);
+            let text = format!("epoch {epoch:.2}  {losses}  {speed} images/s");
+            progress.at_figures(round as u64, text, short);
         }
-        GanEvent::Measured { epoch, measures, best } => display.line(measured(epoch, measures, best)),
-        GanEvent::Warning(text) => display.warning(&text),
+        GanEvent::Measured { epoch, measures, best } => progress.line(measured(epoch, measures, best)),
+        GanEvent::Warning(text) => progress.warning(&text),
     }
 }
 

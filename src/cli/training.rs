@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 use super::evaluate::warn_of_unanswered;
-use super::progress::{Display, from};
+use super::progress::{Progress, from};
 use super::{counted, going_on, mention, note, say, thousands};
 use crate::data::DataSet;
 use crate::device::Device;
@@ -30,16 +30,15 @@ pub(super) struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Trains in `member`, which is `folder` or a folder within it. Returns how the run ended, and its progress
-    /// display.
+    /// Trains in `member`, which is `folder` or a folder within it. Returns how the run ended, and its progress.
     fn run(
         &mut self,
         architecture: &Architecture,
         settings: &Settings,
         member: &Folder,
         folder: &Folder,
-    ) -> anyhow::Result<(Outcome, Display)> {
-        let mut display = Display::new("steps", self.quiet);
+    ) -> anyhow::Result<(Outcome, Progress)> {
+        let mut progress = Progress::new("steps", None, self.quiet);
         let classes = self.data.class_names.len() as u64;
         let outcome = going_on::train(&mut self.device, self.fallback, member, |device| {
             let run = Run {
@@ -49,13 +48,13 @@ impl Training<'_> {
                 folder: member.clone(),
                 device,
                 stop: self.stop,
-                report: &mut |event| show(&mut display, classes, event),
+                report: &mut |event| show(&mut progress, classes, event),
             };
             run.train()
         });
-        display.finish();
+        progress.finish();
         let outcome = outcome.map_err(|error| going_on::ended(error, folder, member))?;
-        Ok((outcome, display))
+        Ok((outcome, progress))
     }
 
     pub fn one(
@@ -66,7 +65,7 @@ impl Training<'_> {
     ) -> anyhow::Result<ExitCode> {
         let validated = settings.validation > 0;
         let complete = folder.is_finished();
-        let (outcome, display) = self.run(architecture, settings, folder, folder)?;
+        let (outcome, progress) = self.run(architecture, settings, folder, folder)?;
         match outcome {
             Outcome::Finished { test, best_epoch, epochs, seconds } => {
                 if let Some(test) = test {
@@ -82,7 +81,7 @@ impl Training<'_> {
                 };
                 let best = if validated { format!(", the best was epoch {best_epoch}") } else { String::new() };
                 let model = folder.best();
-                let took = if complete { ", complete already".into() } else { display.took(seconds) };
+                let took = if complete { ", complete already".into() } else { progress.took(seconds) };
                 say(format_args!("{epochs}{took}{early}{best}; model: {}", model.display()));
                 Ok(ExitCode::SUCCESS)
             }
@@ -158,12 +157,12 @@ fn result(of: &str, test: &Scores, data: &DataSet) -> String {
     format!("{of} {}", Confusion::right_or_wrong(test.answers(&data.test.labels)).fmt_accuracy())
 }
 
-fn show(display: &mut Display, classes: u64, event: Event) {
+fn show(progress: &mut Progress, classes: u64, event: Event) {
     match event {
         Event::Started { steps, first, images, validation, parameters } => {
             let set_aside =
                 if validation > 0 { format!(", {} to validate", thousands(validation as u64)) } else { String::new() };
-            display.line(format!(
+            progress.line(format!(
                 "{}, {} classes, {}{set_aside}, {}{}",
                 counted(parameters, "parameter"),
                 thousands(classes),
@@ -171,19 +170,20 @@ fn show(display: &mut Display, classes: u64, event: Event) {
                 counted(steps as u64, "step"),
                 from(first, steps, "step")
             ));
-            display.begin(first, steps);
+            progress.begin(first as u64, Some(steps as u64));
         }
         Event::Trained { step, epoch, loss, accuracy, images_per_second } => {
             let (percent, speed) = (accuracy * 100.0, thousands(images_per_second as u64));
             let text = format!("epoch {epoch:.2}  loss {loss:.4}  accuracy {percent:.2} %  {speed} images/s");
-            display.at(step, text, format!("epoch {epoch:.2}  loss {loss:.4}  {percent:.2} %  {speed}/s"));
+            let short = format!("epoch {epoch:.2}  loss {loss:.4}  {percent:.2} %  {speed}/s");
+            progress.at_figures(step as u64, text, short);
         }
         Event::Validated { epoch, loss, accuracy, best } => {
             let mark = if best { "  (best so far)" } else { "" };
             let percent = accuracy * 100.0;
-            display.line(format!("epoch {epoch}: validation loss {loss:.4}, accuracy {percent:.2} %{mark}"));
+            progress.line(format!("epoch {epoch}: validation loss {loss:.4}, accuracy {percent:.2} %{mark}"));
         }
-        Event::Warning(text) => display.warning(&text),
+        Event::Warning(text) => progress.warning(&text),
         Event::Saved { .. } => {}
     }
 }

@@ -8,9 +8,10 @@ use anyhow::Context;
 
 use super::bench::Subject;
 use super::numbers::positive;
-use super::{counted, data, ensure_network, say};
+use super::{counted, ensure_network, say};
 use crate::cache;
 use crate::check;
+use crate::data::mnist;
 use crate::device::gpu::{Gpu, Tuned};
 use crate::device::{self, Choice};
 use crate::models::{self, BUILTIN_GANS, BUILTINS, FRONT, Model};
@@ -47,7 +48,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let builtin = BUILTINS.iter().chain(BUILTIN_GANS).map(|(name, _)| *name).filter(|name| *name != FRONT);
     let networks = if args.networks.is_empty() { builtin.map(str::to_owned).collect() } else { args.networks };
     let models = networks.iter().map(|name| models::load_any(name)).collect::<Result<Vec<_>, _>>()?;
-    let set = data(None)?.train;
+    let set = mnist::embedded()?.train;
     // Before measuring for minutes.
     keep(&gpu)?;
     say(format_args!("{name}, driver {}", gpu.info().driver));

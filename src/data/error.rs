@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::files::advice;
+use crate::files::WriteError;
 
 /// Why a data set could not be loaded or split.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +69,8 @@ pub enum DataError {
     OtherClasses { data: String, model: String, hint: &'static str },
 
     /// The operating system would not take the file.
-    #[error("cannot write {}: {reason}{}", path.display(), advice(reason))]
-    CannotWrite { path: PathBuf, reason: io::Error },
+    #[error(transparent)]
+    Write(#[from] WriteError),
 
     /// A folder has no file of a kind that we need.
     #[error(

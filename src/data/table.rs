@@ -39,7 +39,7 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
         let doubt = doubt(&rows, path);
         let part = labelled(rows, path, reading)?;
         doubts.extend(doubt.filter(|_| part.is_some()));
-        Ok(part)
+        Ok::<_, DataError>(part)
     });
     let beside = beside.transpose()?.flatten();
     let unlabelled = test.filter(|_| beside.is_none());

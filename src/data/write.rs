@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::numbered::{all_numbers, number};
 use crate::data::{DataError, listed};
-use crate::files::{Existing, Unfinished};
+use crate::files::{Existing, Unfinished, WriteError};
 use crate::pictures::visible;
 
 /// Which half of a data set a pair of IDX files is.
@@ -93,7 +93,7 @@ impl IdxWriter {
     /// For exactly `count` images of `[height, width, channels]`.
     ///
     /// # Errors
-    /// [`DataError::CannotWrite`] with what the system says.
+    /// [`DataError::Write`] with what the system says.
     pub fn create(folder: &Path, part: Part, count: u32, image: [u32; 3]) -> Result<IdxWriter, DataError> {
         let (channels, promised) = (image[2] as usize, Promised::new(count.into(), image));
         let [images, labels] = idx_names(part, channels).map(|name| folder.join(name));
@@ -143,7 +143,7 @@ impl SafetensorsWriter {
     /// Begins a file with `about`, texts about it, and all labels, which are stored before the images.
     ///
     /// # Errors
-    /// [`DataError::CannotWrite`] with what the system says, and for other than `count` labels.
+    /// [`DataError::Write`] with what the system says, and for other than `count` labels.
     pub fn create(
         path: &Path,
         about: &BTreeMap<String, String>,
@@ -192,27 +192,23 @@ impl SafetensorsWriter {
 }
 
 fn started(path: &Path, header: &[u8]) -> Result<Unfinished, DataError> {
-    let mut file = Unfinished::create(path).map_err(|reason| cannot_write(path, reason))?;
+    let mut file = Unfinished::create(path).map_err(WriteError::of(path))?;
     put(&mut file, header)?;
     Ok(file)
 }
 
 fn put(file: &mut Unfinished, bytes: &[u8]) -> Result<(), DataError> {
-    file.write_all(bytes).map_err(|reason| cannot_write(file.path(), reason))
+    Ok(file.write_all(bytes).map_err(WriteError::of(file.path()))?)
 }
 
 fn end(file: Unfinished, existing: Existing) -> Result<(), DataError> {
-    let path = PathBuf::from(file.path());
-    file.finish(existing).map_err(|reason| cannot_write(&path, reason))
+    let refused = WriteError::of(file.path());
+    Ok(file.finish(existing).map_err(refused)?)
 }
 
 /// The error for a file that what was given for it would spoil.
 fn wrong(path: &Path, problem: String) -> DataError {
-    cannot_write(path, io::Error::new(io::ErrorKind::InvalidInput, problem))
-}
-
-fn cannot_write(path: &Path, reason: io::Error) -> DataError {
-    DataError::CannotWrite { path: path.into(), reason }
+    WriteError::of(path)(io::Error::new(io::ErrorKind::InvalidInput, problem)).into()
 }
 
 #[cfg(test)]

@@ -20,6 +20,22 @@ pub fn leave(code: ExitCode) -> ExitCode {
         return code;
     }
     let _ = std::io::stdout().flush();
-    let number = [0, 2, 3, 130].into_iter().find(|number| ExitCode::from(*number) == code).unwrap_or(1);
-    system::end(number)
+    system::end(number(code))
+}
+
+/// What a code is made of, which it does not tell.
+fn number(code: ExitCode) -> u8 {
+    (0..=u8::MAX).find(|number| ExitCode::from(*number) == code).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_whose_device_is_stuck_ends_with_the_code_that_it_would_have_ended_with() {
+        for code in 0..=u8::MAX {
+            assert_eq!(number(ExitCode::from(code)), code);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::files::advice;
+use crate::files::WriteError;
 use crate::graph::GraphError;
 
 /// A place in an architecture: `my.toml:12: layer 3 (conv)`.
@@ -55,8 +55,8 @@ pub enum ModelError {
     Read { path: PathBuf, reason: io::Error },
 
     /// The operating system would not take the file.
-    #[error("cannot write {}: {reason}{}", path.display(), advice(reason))]
-    Write { path: PathBuf, reason: io::Error },
+    #[error(transparent)]
+    Write(#[from] WriteError),
 
     /// A file that is not what is expected there.
     #[error("{}: {problem}", path.display())]

@@ -14,7 +14,7 @@ use super::normalization::Normalization;
 use super::parameters::{Parameter, Parameters};
 use super::spec::{Architecture, MAX_TEXT};
 use crate::data::{MAX_CHANNELS, Pictures};
-use crate::files::write_whole;
+use crate::files::{WriteError, write_whole};
 use crate::graph::Store;
 use crate::tensor::Shape;
 use crate::words::shell;
@@ -125,7 +125,7 @@ impl ModelFile {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
         let path = path.as_ref();
         let bytes = self.to_bytes(path)?;
-        write_whole(path, &bytes).map_err(|reason| ModelError::Write { path: path.to_owned(), reason })
+        Ok(write_whole(path, &bytes).map_err(WriteError::of(path))?)
     }
 
     /// Reads a model file and checks its form; [`ModelFile::network`] and [`ModelFile::values`] interpret its contents.

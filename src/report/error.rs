@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::files::advice;
+use crate::files::WriteError;
 
 /// Longest picture side in pixels; larger pictures are refused rather than attempted.
 pub const MAX_SIDE: u64 = 16_384;
@@ -107,13 +107,8 @@ pub enum ReportError {
     #[error("images of {0} channels cannot be shown (1, 2, 3 or 4 can)")]
     WrongChannels(usize),
     /// The file could not be written.
-    #[error("cannot write {}: {source}{}", path.display(), advice(source))]
-    Write {
-        /// The file that was asked for.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// The picture could not be turned into a PNG.
     #[error("cannot encode {}: {source}", path.display())]
     Encode {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gif::{Encoder, EncodingError, Frame, Repeat};
 
-use crate::files::{Existing, Unfinished};
+use crate::files::{Existing, Unfinished, WriteError};
 use crate::report::{Colours, ReportError};
 
 /// The longest side that the format allows.
@@ -57,10 +57,7 @@ impl GifWriter {
             other => return Err(ReportError::WrongChannels(other)),
         };
         let path = path.to_owned();
-        let file = match Unfinished::create(&path) {
-            Ok(file) => file,
-            Err(source) => return Err(ReportError::Write { path, source }),
-        };
+        let file = Unfinished::create(&path).map_err(WriteError::of(&path))?;
         let encoder = Encoder::new(file, w, h, &palette).and_then(|mut encoder| {
             encoder.set_repeat(Repeat::Infinite)?;
             Ok(encoder)
@@ -106,13 +103,13 @@ impl GifWriter {
             return Err(ReportError::NoFrames { path: self.path });
         }
         let file = self.encoder.into_inner().map_err(|error| failed(self.path.clone(), error))?;
-        file.finish(existing).map_err(|source| ReportError::Write { path: self.path, source })
+        Ok(file.finish(existing).map_err(WriteError::of(&self.path))?)
     }
 }
 
 fn failed(path: PathBuf, error: EncodingError) -> ReportError {
     match error {
-        EncodingError::Io(source) => ReportError::Write { path, source },
+        EncodingError::Io(source) => WriteError { path, source }.into(),
         other => ReportError::Encoder { path, reason: other.to_string() },
     }
 }

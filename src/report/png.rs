@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
-use crate::files::{Existing, Unfinished};
+use crate::files::{Existing, Unfinished, WriteError};
 use crate::report::grid::{Cells, Grid};
 use crate::report::{Colours, ReportError};
 
@@ -26,8 +26,7 @@ impl PngGrid {
     /// For other numbers of channels, for a grid that is too large, and whatever the system says about the file.
     pub fn create(path: &Path, grid: Grid, colours: Colours) -> Result<PngGrid, ReportError> {
         let size = grid.size_within("PNG", MAX_SIDE)?;
-        let refused = |source| ReportError::Write { path: path.to_owned(), source };
-        let file = Shared::new(Unfinished::create(path).map_err(refused)?);
+        let file = Shared::new(Unfinished::create(path).map_err(WriteError::of(path))?);
         let stream = start(file.clone(), size, &grid, colours)?;
         Ok(PngGrid { cells: Cells::new(grid, stream)?, file })
     }
@@ -110,7 +109,7 @@ fn start(
     let is_plain = channels == 1 && grid.scale == 1;
     encoder.set_filter(if is_plain { png::Filter::NoFilter } else { png::Filter::Adaptive });
     encoder.write_header().and_then(|writer| writer.into_stream_writer()).map_err(|error| match error {
-        png::EncodingError::IoError(source) => ReportError::Write { path, source },
+        png::EncodingError::IoError(source) => WriteError { path, source }.into(),
         other => ReportError::Encoder { path, reason: other.to_string() },
     })
 }
@@ -142,7 +141,7 @@ impl Shared {
     }
 
     fn failed(&self, source: io::Error) -> ReportError {
-        ReportError::Write { path: self.path(), source }
+        WriteError { path: self.path(), source }.into()
     }
 
     fn path(&self) -> PathBuf {

@@ -5,7 +5,7 @@ use std::path::Path;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
-use crate::files::write_whole;
+use crate::files::{WriteError, write_whole};
 use crate::report::ReportError;
 
 /// Writes `picture` to `path` as PNG, replacing a file already there.
@@ -23,7 +23,7 @@ pub fn save_png(picture: &RgbImage, path: impl AsRef<Path>) -> Result<(), Report
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
         .write_image(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
         .map_err(|source| ReportError::Encode { path: path.to_owned(), source })?;
-    write_whole(path, &bytes).map_err(|source| ReportError::Write { path: path.to_owned(), source })
+    Ok(write_whole(path, &bytes).map_err(WriteError::of(path))?)
 }
 
 #[cfg(test)]

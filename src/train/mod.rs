@@ -31,7 +31,6 @@ pub use steps::ClassifierSteps;
 pub use supply::Share;
 
 use std::fmt::Display;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::data::DataError;
@@ -97,7 +96,7 @@ impl TrainError {
 impl From<ModelError> for TrainError {
     fn from(error: ModelError) -> TrainError {
         match error {
-            ModelError::Write { path, reason } if reason.kind() == ErrorKind::ResourceBusy => TrainError::Held { path },
+            ModelError::Write(error) if error.is_held() => TrainError::Held { path: error.path },
             error => TrainError::Model(error),
         }
     }
@@ -106,9 +105,7 @@ impl From<ModelError> for TrainError {
 impl From<ReportError> for TrainError {
     fn from(error: ReportError) -> TrainError {
         match error {
-            ReportError::Write { path, source } if source.kind() == ErrorKind::ResourceBusy => {
-                TrainError::Held { path }
-            }
+            ReportError::Write(error) if error.is_held() => TrainError::Held { path: error.path },
             error => TrainError::Report(error),
         }
     }

@@ -579,7 +579,7 @@ fn tables_that_are_there_are_kept_and_flags_that_contradict_are_answered() {
     place.refused(&format!("{CLASSIFY} nowhere"), &["cannot read nowhere"]);
     place.refused(&format!("{CLASSIFY} in --out table.txt"), &[".csv, .jsonl or .parquet"]);
     place.refused(&format!("{CLASSIFY} in --format parquet"), &["name a file with --out"]);
-    place.refused(&format!("{CLASSIFY} in --out a.csv --format jsonl"), &["leave one of them out"]);
+    place.refused(&format!("{CLASSIFY} in --out a.csv --format jsonl"), &["a.csv does not match --format"]);
     for flags in ["--out a.csv.gz --format csv", "--out a.parquet.zst", "--errors a.csv.GZ"] {
         place.refused(&format!("{CLASSIFY} in {flags}"), &["is the name of a packed file", "pack the file when"]);
     }

@@ -65,6 +65,18 @@ fn doctor_finds_a_gpu_right_and_a_shader_wrong() {
 }
 
 #[test]
+fn doctor_stops_at_the_first_case_that_a_gpu_never_answers_and_does_not_call_it_wrong() {
+    let Some(gpu) = gpu("doctor_stops_at_the_first_case_that_a_gpu_never_answers") else { return };
+    let said = Place::new().run_on("doctor --quick", &gpu, "hang@40");
+    assert_eq!(said.code, Some(4), "{said:#?}");
+    assert!(said.out.contains(&format!("Verdict: {gpu}: gave no answer for 2 seconds")), "{said:#?}");
+    assert!(said.out.contains("further cases were not run"), "{said:#?}");
+    for word in ["WRONG", "computes wrongly", "## Speed", "## Memory"] {
+        assert!(!said.out.contains(word), "{word} in {said:#?}");
+    }
+}
+
+#[test]
 fn a_gpu_whose_results_are_wrong_is_refused_by_name_and_left_by_auto() {
     let Some(gpu) = gpu("a_gpu_whose_results_are_wrong_is_refused") else { return };
     let place = Place::with_digits(200, 20);

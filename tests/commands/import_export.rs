@@ -311,7 +311,7 @@ fn an_export_replaces_a_file_only_where_it_is_told_to() {
     let place = Place::new();
     place.write("run/best.safetensors", "mine");
     let line = "export dense run/best.safetensors";
-    place.refused(line, &["run/best.safetensors is there already", "--force"]);
+    place.refused(line, &["run/best.safetensors is already there", "--force"]);
     assert_eq!(place.read("run/best.safetensors"), b"mine");
     place.works(&format!("{line} --force"));
     assert_ne!(place.read("run/best.safetensors"), b"mine");

@@ -102,8 +102,8 @@ pub fn numbered(job: &Job) -> Result<PathBuf, String> {
         }
         match write(job, &path) {
             Ok(()) => return Ok(std::path::absolute(&path).unwrap_or(path)),
-            Err(ReportError::Write { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error @ ReportError::Write { .. }) => {
+            Err(ReportError::Write(error)) if error.source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error @ ReportError::Write(_)) => {
                 return Err(format!("{error}. Start `inkgrad app` in a folder that you may write to"));
             }
             Err(error) => return Err(error.to_string()),

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::numbers::positive;
 use super::precision::{asked_for, fit};
-use super::{data, ensure_network, say, trusted};
+use super::{ensure_network, say, trusted};
+use crate::data::mnist;
 use crate::device::{self, Choice, Device};
 use crate::models::{self, Model};
 use crate::train::Precision;
@@ -59,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(matches!(model, Model::Classifier(_)), "--precision {precision} does not apply to a GAN");
     }
     let choice = fit(device::find(&args.device)?, precision)?;
-    let mut subject = Subject::new(&model, data(None)?.train, args.batch, args.infer, args.precision)?;
+    let mut subject = Subject::new(&model, mnist::embedded()?.train, args.batch, args.infer, args.precision)?;
     if args.ops {
         return ops(&args, choice, &mut subject);
     }

@@ -2,8 +2,7 @@
 
 use super::journal::Settings;
 use super::*;
-use crate::cli::ensure_png;
-use crate::cli::folders::NewFolders;
+use crate::cli::outputs::{NewFolders, ensure_png, format_of};
 use crate::pictures::Preparation;
 use crate::pictures::pattern::Pattern;
 use crate::pictures::prepare::{Invert, Mode};
@@ -354,7 +353,8 @@ impl Args {
     /// Makes the folders of the files to be written.
     pub fn make_folders(&self) -> anyhow::Result<Vec<NewFolders>> {
         let made = self.written().into_iter().map(|(flag, path)| {
-            NewFolders::of(path).with_context(|| format!("{flag} {}: cannot make its folder", path.display()))
+            let made = NewFolders::of(path).map_err(|error| error.source);
+            made.with_context(|| format!("{flag} {}: cannot make its folder", path.display()))
         });
         let mut made: Vec<NewFolders> = made.collect::<anyhow::Result<_>>()?;
         // What was made last goes first: it may lie in what was made before.
@@ -389,21 +389,14 @@ impl Args {
 
     fn format_of(&self) -> anyhow::Result<Format> {
         let Some(out) = &self.out else { return Ok(self.format.unwrap_or(Format::Csv)) };
-        let ending = out.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        let by_ending = match ending.as_str() {
-            "csv" => Some(Format::Csv),
-            "jsonl" | "ndjson" => Some(Format::Jsonl),
-            "parquet" => Some(Format::Parquet),
-            _ => None,
-        };
-        match (self.format, by_ending) {
-            (Some(Format::Kaggle), None | Some(Format::Csv)) => Ok(Format::Kaggle),
-            (Some(format), Some(other)) if format != other => {
-                bail!("--out {} does not match --format; leave one of them out", out.display())
-            }
-            (Some(format), _) | (None, Some(format)) => Ok(format),
-            (None, None) if files::stream(out).is_some() => Ok(Format::Csv),
-            (None, None) => {
+        // Kaggle's is a CSV file.
+        let csv = if self.format == Some(Format::Kaggle) { Format::Kaggle } else { Format::Csv };
+        let (jsonl, parquet) = (Format::Jsonl, Format::Parquet);
+        let endings = [("csv", csv), ("jsonl", jsonl), ("ndjson", jsonl), ("parquet", parquet)];
+        match format_of(out, self.format, &endings)? {
+            Some(format) => Ok(format),
+            None if files::stream(out).is_some() => Ok(Format::Csv),
+            None => {
                 bail!("--out {}: expected a name that ends in .csv, .jsonl or .parquet, or a --format", out.display())
             }
         }
@@ -425,7 +418,7 @@ impl Args {
             ("--top", self.top.unwrap_or(2).to_string()),
             ("--probabilities", self.probabilities.to_string()),
             ("--threshold", format!("{:?}", self.threshold)),
-            ("--sort-into", format!("{:?} {:?}", self.sort_into, self.sort)),
+            (begun::SORT_INTO, format!("{:?} {:?}", self.sort_into, self.sort)),
             (begun::SHOW_INPUT, format!("{:?}", self.show_input)),
         ];
         // Journals of older versions, which have no such setting, go on where it is not given.

@@ -14,12 +14,20 @@ pub const VIEWS: &str = "views";
 /// Key of the folder in which it is shown what the network sees. Older versions did not write whether there was one.
 pub const SHOW_INPUT: &str = "--show-input";
 
+/// Key of where files are put and how, which are one setting.
+pub const SORT_INTO: &str = "--sort-into";
+
 /// The first difference, worded to follow "was begun": `without --views, not with --views 8`.
 pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
     let is_compared = |key: &String| key != MODEL_NAME && (key != SHOW_INPUT || was.contains_key(SHOW_INPUT));
     let keys = is.keys().chain(was.keys()).filter(|key| is_compared(key));
-    let key = keys.into_iter().find(|key| was.get(*key) != is.get(*key))?;
-    let [before, now] = [was, is].map(|settings| settings.get(key).map_or("None", String::as_str));
+    let values = |key: &String| [was, is].map(|settings| settings.get(key).map_or("None", String::as_str));
+    let mut differing = keys.map(|key| (key, values(key))).filter(|(key, [before, now])| match key.as_str() {
+        // What is meant without --sort may also be said.
+        SORT_INTO => sorting(before) != sorting(now),
+        _ => before != now,
+    });
+    let (key, [before, now]) = differing.next()?;
     Some(match key.as_str() {
         "model" => models(was.get(MODEL_NAME), is.get(MODEL_NAME)),
         "list of pictures" => lists(before, now),
@@ -32,7 +40,7 @@ pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
 /// Whether a flag was given, and with what value.
 fn given(flag: &str, value: &str) -> String {
     match flag {
-        "--sort-into" => return sorting(value),
+        SORT_INTO => return sorting(value),
         SHOW_INPUT => {
             return folder(value).map_or(format!("without {flag}"), |folder| format!("with {flag} {folder}"));
         }
@@ -45,11 +53,12 @@ fn given(flag: &str, value: &str) -> String {
     }
 }
 
-/// Like [`given`], for where files are put and how, which are one setting: `Some("sorted") Some(Move)`.
+/// Like [`given`], for where files are put and how: `Some("sorted") Some(Move)`. Copies, the default, are not said.
 fn sorting(value: &str) -> String {
     let (place, how) = value.rsplit_once(' ').unwrap_or((value, "None"));
     let Some(folder) = folder(place) else { return "without --sort-into".into() };
-    let how = within(how).map_or(String::new(), |how| format!(" --sort {}", how.to_lowercase()));
+    let how = within(how).map(str::to_lowercase).filter(|how| how != "copy");
+    let how = how.map_or(String::new(), |how| format!(" --sort {how}"));
     format!("with --sort-into {folder}{how}")
 }
 
@@ -139,6 +148,18 @@ mod tests {
             let said = difference(&shown(folder), &shown("Some(\"other\")")).unwrap();
             assert!(said.ends_with(", not with --show-input other"), "{said}");
         }
+    }
+
+    #[test]
+    fn copies_are_the_same_whether_they_are_asked_for_or_left_to_the_default() {
+        let sorted = |how: &str| Settings::from([(SORT_INTO.to_owned(), format!("Some(\"sy\") {how}"))]);
+        for (was, is) in [("None", "Some(Copy)"), ("Some(Copy)", "None"), ("Some(Move)", "Some(Move)")] {
+            assert_eq!(difference(&sorted(was), &sorted(is)), None, "{was}, {is}");
+        }
+        let said = difference(&sorted("Some(Copy)"), &sorted("Some(Move)"));
+        assert_eq!(said.as_deref(), Some("with --sort-into sy, not with --sort-into sy --sort move"));
+        let neither = Settings::from([(SORT_INTO.to_owned(), "None None".to_owned())]);
+        assert!(difference(&neither, &sorted("Some(Copy)")).is_some());
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, bail, ensure};
 
-use super::counting::Counting;
 use super::learner::asked_of_its_own;
+use super::progress::Progress;
 use super::terminal::Shown;
 use super::{counted, interrupt, note, open_devices, say, thousands, told_once};
 use crate::data::UNSURE;
@@ -146,14 +146,15 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 
     let stop = interrupt::listen()?;
     let before = results.summary.pictures + results.summary.failed;
-    let mut counting = Counting::without_end("pictures", before, args.quiet);
+    let mut progress = Progress::new("pictures", None, args.quiet);
+    progress.begin(before, None);
     // An error that ends a run says what is kept of the run.
     let with_kept = |error: anyhow::Error| match kept(&args) {
         Some(kept) => anyhow!("{}. What is done is {kept}", told_once(&error)),
         None => error,
     };
-    let ended = classify(source, &work, &mut team, &mut results, &mut sink, &mut counting, &stop);
-    let took = counting.finish();
+    let ended = classify(source, &work, &mut team, &mut results, &mut sink, &mut progress, &stop);
+    let took = progress.finish();
     ended.map_err(with_kept)?;
     let moves = results.moves();
     let summary = &mut results.summary;
@@ -425,7 +426,7 @@ fn classify(
     team: &mut [Member],
     results: &mut Results,
     sink: &mut Sink,
-    counting: &mut Counting,
+    progress: &mut Progress,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
     let classes = results.class_names.len();
@@ -486,7 +487,7 @@ fn classify(
         }
         sink.flush()?;
         done += items.len() as u64;
-        counting.at(done);
+        progress.at(done);
         Ok(if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })
 }

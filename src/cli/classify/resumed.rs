@@ -12,6 +12,7 @@ use super::fingerprint::Check;
 use super::journal::{self, Journal, Settings};
 use super::record::Record;
 use super::sorting::How;
+use crate::cli::outputs::is_there;
 use crate::files::Existing;
 use crate::hash::hash;
 use crate::pictures::stream::Work;
@@ -63,7 +64,7 @@ pub fn opened(
         if args.resume {
             return Ok(None);
         }
-        bail!("{} is already there; name another place, or overwrite it with --force", out.display());
+        return Err(is_there(out));
     }
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
     Ok(Some(Opened { journal: Journal::start(&path, settings)?, existing, earlier: Earlier::default() }))

@@ -74,27 +74,22 @@ impl Least {
     /// Draws the sheet, and returns how many pictures it lacks, because they are no longer where they were or because
     /// there was no room for their class.
     pub fn draw(mut self, work: &Work) -> Result<(RgbImage, u64), ReportError> {
-        self.read_rows(work);
-        let mut missing = 0;
-        for picture in self.classes.iter_mut().flat_map(|class| &mut class.pictures) {
-            if picture.pixels.is_none() && picture.record.row.is_none() {
-                picture.pixels = work.file(&text_path(&picture.record.path)).ok().map(|seen| seen.prepared.pixels);
-            }
-            missing += u64::from(picture.pixels.is_none());
-        }
-        let mut strips: Vec<RgbImage> = Vec::new();
-        let (mut height, mut rows) = (0, MOST.div_ceil(COLUMNS));
         // With many classes each gets fewer rows, of about 100 pixels beside a title of 100.
+        let mut rows = MOST.div_ceil(COLUMNS);
         let shown = self.classes.iter().filter(|class| class.met > 0).count();
         while rows > 1 && shown as u64 * (rows as u64 * 100 + 100) > MAX_SIDE {
             rows -= 1;
         }
+        self.classes.iter_mut().for_each(|class| class.pictures.truncate(rows * COLUMNS));
+        self.read(work);
+        let (mut strips, mut height, mut missing): (Vec<RgbImage>, _, _) = (Vec::new(), 0, 0);
         for (i, class) in self.classes.iter().enumerate().filter(|(_, class)| class.met > 0) {
-            let strip = self.strip(i, class, rows * COLUMNS)?;
+            let strip = self.strip(i, class)?;
             if u64::from(height + strip.height() + GAP) > MAX_SIDE {
                 missing += class.pictures.len() as u64;
                 continue;
             }
+            missing += class.pictures.iter().filter(|picture| picture.pixels.is_none()).count() as u64;
             height += strip.height() + GAP;
             strips.push(strip);
         }
@@ -108,7 +103,17 @@ impl Least {
         Ok((sheet, missing))
     }
 
-    /// Rereads the rows of CSV files that an earlier run has looked at, those of each file in one go.
+    /// Rereads what an earlier run has looked at.
+    fn read(&mut self, work: &Work) {
+        self.read_rows(work);
+        for picture in self.classes.iter_mut().flat_map(|class| &mut class.pictures) {
+            if picture.pixels.is_none() && picture.record.row.is_none() {
+                picture.pixels = work.file(&text_path(&picture.record.path)).ok().map(|seen| seen.prepared.pixels);
+            }
+        }
+    }
+
+    /// Rereads the rows of CSV files, those of each file in one go.
     fn read_rows(&mut self, work: &Work) {
         let mut tables: HashMap<PathBuf, HashMap<u64, Vec<&mut Picture>>> = HashMap::new();
         for picture in self.classes.iter_mut().flat_map(|class| &mut class.pictures) {
@@ -131,11 +136,10 @@ impl Least {
         }
     }
 
-    fn strip(&self, class: usize, Class { met, pictures }: &Class, most: usize) -> Result<RgbImage, ReportError> {
+    fn strip(&self, class: usize, Class { met, pictures }: &Class) -> Result<RgbImage, ReportError> {
         let name = |class: usize| self.columns.class_names.get(class).unwrap_or(&self.columns.unsure).as_str();
         let items: Vec<SheetItem> = pictures
             .iter()
-            .take(most)
             .filter_map(|picture| {
                 let (best, confidence) = picture.record.best()?;
                 // On one line, whatever the picture's width.
@@ -162,6 +166,7 @@ impl Least {
 mod tests {
     use super::*;
     use crate::cli::classify::record::Kept;
+    use crate::pictures::Preparation;
 
     #[test]
     fn of_each_class_the_least_certain_pictures_are_kept_in_the_order_of_their_certainty() {
@@ -175,5 +180,34 @@ mod tests {
         let kept: Vec<f64> = pictures.iter().map(|picture| picture.confidence).collect();
         let wanted: Vec<f64> = (0..100).map(|i| f64::from(i) / 150.0).collect();
         assert_eq!((*met, kept), (150, wanted));
+    }
+
+    /// What a sheet of so many classes lacks, each of which has so many pictures with pixels and so many that are gone.
+    fn lacking(classes: usize, there: usize, gone: usize) -> u64 {
+        let input = [28, 28, 1];
+        let class_names = (0..classes).map(|class| class.to_string()).collect();
+        let kept = Kept { top: 1, all: false };
+        let mut least = Least::new(input, Columns { class_names, unsure: "unsure".into(), threshold: None, kept });
+        for class in 0..classes {
+            let record = |p| Record { path: "gone.png".into(), top: vec![(class, p)], ..Record::default() };
+            (0..there).for_each(|_| least.add(&record(0.5), Some(&[0; 784])));
+            (0..gone).for_each(|_| least.add(&record(0.9), None));
+        }
+        least.draw(&Work { input, preparation: Preparation::default(), show: None }).unwrap().1
+    }
+
+    #[test]
+    fn a_sheet_lacks_each_picture_once_that_is_gone_or_whose_class_has_no_room() {
+        assert_eq!(lacking(2, 3, 0), 0);
+        assert_eq!(lacking(2, 3, 2), 4);
+        // Each class is at least a title, and 1,000 titles have no room.
+        assert_eq!(lacking(1000, 0, 1), 1000);
+    }
+
+    #[test]
+    fn a_sheet_does_not_lack_pictures_beyond_the_rows_that_its_classes_get() {
+        // 100 classes get one row each.
+        let (with, without) = (lacking(100, COLUMNS, 1), lacking(100, COLUMNS, 0));
+        assert_eq!(with, without, "a picture in a second row");
     }
 }

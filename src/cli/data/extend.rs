@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cli::counting::Counting;
-use crate::cli::reading::ReadingFlags;
-use crate::cli::{count, data_shown, interrupt, note, say, thousands};
+use crate::cli::progress::Progress;
+use crate::cli::reading::{ReadingFlags, data_shown};
+use crate::cli::{count, interrupt, note, say, thousands};
 use crate::data::write::{ALL_LABELS, IdxWriter, Part, idx_labels, idx_names, legend};
 use crate::data::{ImageSet, looks_prepared};
 use crate::files::Existing;
@@ -153,7 +153,8 @@ struct Half<'a> {
 
 /// Returns whether everything was written, which it was not if a stop was requested.
 fn write(folder: &Path, halves: &[Half], stop: &AtomicBool) -> anyhow::Result<bool> {
-    let mut counting = Counting::new("images", halves.iter().map(|half| u64::from(half.count)).sum(), false);
+    let all = halves.iter().map(|half| u64::from(half.count)).sum();
+    let mut progress = Progress::new("images", Some(all), false);
     let (mut done, mut writers) = (0, Vec::new());
     for Half { part, set, labels, images, window, count } in halves {
         // 28 x 28 pixels of at most four channels.
@@ -173,11 +174,11 @@ fn write(folder: &Path, halves: &[Half], stop: &AtomicBool) -> anyhow::Result<bo
                 writer.push(&placed, *label)?;
             }
             done += places as u64;
-            counting.at(done);
+            progress.at(done);
         }
         writers.push(writer);
     }
-    counting.finish();
+    progress.finish();
     writers.into_iter().try_for_each(|writer| writer.finish(Existing::Keep))?;
     Ok(true)
 }

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use crate::cli::augment_flags::{self, AugmentFlags};
 use crate::cli::numbers::whole;
-use crate::cli::reading::ReadingFlags;
-use crate::cli::{data_shown, ensure_png, note, open_device, say, write_picture};
+use crate::cli::outputs::{ensure_png, write_picture};
+use crate::cli::reading::{ReadingFlags, data_shown};
+use crate::cli::{note, open_device, say};
 use crate::data::ImageSet;
 use crate::graph::Store;
 use crate::models::{self, Normalization};

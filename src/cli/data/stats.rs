@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::reading::ReadingFlags;
+use crate::cli::outputs::{ensure_png, write_picture};
+use crate::cli::reading::{ReadingFlags, data_read};
 // The picture is written whether or not anyone still reads the tables.
 use crate::cli::say_and_go_on as say;
-use crate::cli::{data_read, ensure_png, thousands, write_picture};
+use crate::cli::thousands;
 use crate::data::statistics::Statistics;
 use crate::data::{DataSet, ImageSet};
 use crate::ops::Window;

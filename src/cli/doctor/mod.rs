@@ -7,12 +7,12 @@ mod surroundings;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::folders::ensure_writable;
-use super::{cannot_write, say, say_and_go_on};
-use crate::check::speed;
+use super::outputs::ensure_writable;
+use super::{say, say_and_go_on};
+use crate::check::{Finding, speed};
 use crate::device::gpu::{AdapterInfo, Class};
-use crate::device::{self, Choice, Device};
-use crate::files;
+use crate::device::{self, Choice, Device, DeviceError};
+use crate::files::{WriteError, write_whole};
 use surroundings::Surroundings;
 
 /// The exit code for a device that is not to be trusted.
@@ -20,7 +20,8 @@ const WRONG: u8 = 4;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exit code: 0 if the device computes correctly, 4 if it does not, 1 if there is no such device."
+    after_help = "Exit code: 0 if the device computes correctly, 4 if it does not or gives no answer, 1 if there is no \
+                  such device."
 )]
 pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
@@ -70,7 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         report.line(format_args!("\n**Verdict: {error:#}**"));
     }
     if let Some(path) = &args.out {
-        files::write_whole(path, report.text.as_bytes()).map_err(|error| cannot_write(path, &error))?;
+        write_whole(path, report.text.as_bytes()).map_err(WriteError::of(path))?;
     }
     result
 }
@@ -112,18 +113,27 @@ fn examine_device(choice: &Choice, args: &Args, report: &mut Report) -> anyhow::
         }
     };
     report.section(&format!("Ops on {}", device.name()));
-    let ops = ops::examine(choice, &mut device, args.quick);
+    let mut ops = ops::examine(choice, &mut device, args.quick);
     report.list(&ops.lines());
-    if !ops.lost {
+    let mut hung = ops.hung.take();
+    if !ops.lost && hung.is_none() {
         report.section("Speed");
         match measured(device.as_mut(), if args.quick { 0.1 } else { 0.5 }) {
             Ok(lines) => report.list(&lines),
+            Err(Finding::Device(error @ DeviceError::Hung { .. })) => hung = Some(error),
             Err(error) => report.line(format_args!("not measured: {error}")),
         }
-        if let (false, Some(info)) = (args.quick, choice.adapter()) {
-            report.section("Memory");
-            report.line(memory(device.as_mut(), info));
+    }
+    if let (false, None, Some(info)) = (args.quick || ops.lost, &hung, choice.adapter()) {
+        report.section("Memory");
+        match memory(device.as_mut(), info) {
+            Ok(line) => report.line(line),
+            Err(error) => hung = Some(error),
         }
+    }
+    if let Some(hung) = hung {
+        report.line(format_args!("\n**Verdict: {hung}**"));
+        return Ok(ExitCode::from(WRONG));
     }
     let name = device.name();
     if ops.failed() == 0 {
@@ -170,7 +180,7 @@ fn about(info: &AdapterInfo) -> [String; 3] {
     ]
 }
 
-fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, crate::check::Finding> {
+fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, Finding> {
     let speed = speed::measure(device, seconds)?;
     Ok(vec![
         format!("matrix product, 1024 x 1024 x 1024: {:.1} GFLOP/s", speed.matmul),
@@ -182,11 +192,14 @@ fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, crate:
 }
 
 /// How much memory the device gives, up to a limit: a desktop GPU is shared, and a software adapter takes the system's
-/// own memory.
-fn memory(device: &mut dyn Device, info: &AdapterInfo) -> String {
+/// own memory. An error if the device gives no answer.
+fn memory(device: &mut dyn Device, info: &AdapterInfo) -> Result<String, DeviceError> {
     let most: u64 = if info.class == Class::Software { 512 << 20 } else { 4 << 30 };
-    match speed::capacity(device, most) {
-        (given, None) => format!("- {} MiB could be allocated, written and read; more was not tried", given >> 20),
-        (given, Some(error)) => format!("- {} MiB could be allocated; twice as much was refused: {error}", given >> 20),
-    }
+    let (given, refused) = speed::capacity(device, most);
+    let given = given >> 20;
+    Ok(match refused {
+        None => format!("- {given} MiB could be allocated, written and read; more was not tried"),
+        Some(hung @ DeviceError::Hung { .. }) => return Err(hung),
+        Some(error) => format!("- {given} MiB could be allocated; twice as much was refused: {error}"),
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::check::{self, Finding};
-use crate::cli::counting::Counting;
+use crate::cli::progress::Progress;
 use crate::device::{Choice, Device, DeviceError};
 use crate::ops::{self, Case};
 
@@ -25,6 +25,8 @@ pub struct Ops {
     against: &'static str,
     /// The device was lost and could not be opened again: ops that are not listed were not run.
     pub lost: bool,
+    /// The device gave no answer: further cases were not run.
+    pub hung: Option<DeviceError>,
 }
 
 /// Runs the table on a device; a GPU is compared with the CPU, the CPU with the definitions.
@@ -38,10 +40,15 @@ pub fn examine(choice: &Choice, device: &mut Box<dyn Device>, quick: bool) -> Op
     }
     let against = if gpu { "its twin on the CPU" } else { "its definition in f64" };
     let mut found = Ops { against, ..Ops::default() };
-    let mut counting = Counting::new("cases", cases.len() as u64, false);
+    let mut progress = Progress::new("cases", Some(cases.len() as u64), false);
     for (i, case) in cases.iter().enumerate() {
-        counting.at(i as u64);
+        progress.at(i as u64);
         let result = if gpu { check::against_twin(case, device.as_mut()) } else { check::against_definitions(case) };
+        // Each later case would wait as long, even if the device could be opened again.
+        if let Err(Finding::Device(hung @ DeviceError::Hung { .. })) = result {
+            found.hung = Some(hung);
+            break;
+        }
         let row = found.rows.entry(case.op.name()).or_default();
         row.cases += 1;
         match result {
@@ -63,7 +70,7 @@ pub fn examine(choice: &Choice, device: &mut Box<dyn Device>, quick: bool) -> Op
             }
         }
     }
-    counting.finish();
+    progress.finish();
     found
 }
 
@@ -102,6 +109,9 @@ impl Ops {
         }
         if self.lost {
             lines.push("the device was lost and could not be opened again: further cases were not run".into());
+        }
+        if self.hung.is_some() {
+            lines.push("the device gave no answer: further cases were not run".into());
         }
         lines
     }

@@ -9,10 +9,10 @@ use std::thread;
 
 use rayon::prelude::*;
 
-use super::counting::Counting;
-use super::folders::NewFolders;
 use super::numbers::whole;
-use super::{cannot_write, counted, interrupt, note, say, thousands, trusted};
+use super::outputs::{NewFolders, is_there};
+use super::progress::Progress;
+use super::{counted, interrupt, note, say, thousands, trusted};
 use crate::device::{Choice, Device, find};
 use crate::files::Existing;
 use crate::infer::InferError;
@@ -260,7 +260,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if existing == Existing::Keep
         && let Some(path) = target.in_the_way(&scene, class_names, image[2])
     {
-        anyhow::bail!("{} is already there; name another place, or overwrite it with --force", path.display());
+        return Err(is_there(&path));
     }
     let job = Job {
         scene: &scene,
@@ -280,18 +280,18 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let mut sampler = Sampler::open_for(batch, &generator, device.as_mut())?;
     let stop = interrupt::listen()?;
-    let mut counting = Counting::new("digits", pictures, args.quiet);
-    let _new = NewFolders::of(target.path()).map_err(|error| cannot_write(target.path(), &error))?;
+    let mut progress = Progress::new("digits", Some(pictures), args.quiet);
+    let _new = NewFolders::of(target.path())?;
     let is_new = !target.path().exists();
     let drawing = Drawing { generator: &generator, sampler: &mut sampler, device: device.as_mut() };
-    let written = drawing.write(&target, &job, args.truncation(), &mut counting, &stop);
+    let written = drawing.write(&target, &job, args.truncation(), &mut progress, &stop);
     if is_new && !matches!(written, Ok(Taken { whole: true, .. })) {
         // A folder that was made for files, none of which got its final name, is empty.
         let _ = std::fs::remove_dir(target.path());
     }
     let Taken { pictures: drawn, whole } = written?;
     if !whole {
-        counting.finish();
+        progress.finish();
         let kept = match &target {
             Target::Files(_) if drawn > 0 => "the files written so far are whole",
             _ => "nothing was written",
@@ -299,7 +299,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         note(format_args!("stopped after {} of {} digits; {kept}", thousands(drawn), thousands(pictures)));
         return Ok(ExitCode::from(130));
     }
-    let seconds = counting.finish().as_secs_f64();
+    let seconds = progress.finish().as_secs_f64();
     let path = target.path().display();
     if args.quiet {
         say(path);
@@ -334,14 +334,14 @@ impl Drawing<'_> {
         target: &Target,
         job: &Job,
         truncation: f32,
-        counting: &mut Counting,
+        progress: &mut Progress,
         stop: &AtomicBool,
     ) -> anyhow::Result<Taken> {
         let mut output = Output::create(target, job)?;
         for line in [job.doubt(target), job.legend(target)].into_iter().flatten() {
-            counting.line(line);
+            progress.line(line);
         }
-        let drawn = self.draw(job.scene, truncation, &mut output, counting, stop)?;
+        let drawn = self.draw(job.scene, truncation, &mut output, progress, stop)?;
         if drawn.whole {
             output.finish(job.existing)?;
         }
@@ -355,7 +355,7 @@ impl Drawing<'_> {
         scene: &Scene,
         truncation: f32,
         output: &mut Output,
-        counting: &mut Counting,
+        progress: &mut Progress,
         stop: &AtomicBool,
     ) -> anyhow::Result<Taken> {
         let bytes: usize = self.generator.image().iter().product();
@@ -380,7 +380,7 @@ impl Drawing<'_> {
                 if !drawn.whole {
                     break;
                 }
-                counting.at(drawn.pictures);
+                progress.at(drawn.pictures);
             }
             Ok(drawn)
         })

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+
 use super::Args;
+use crate::cli::outputs::format_of;
 use crate::data::write::{Part, idx_names};
 use crate::files;
 use crate::infer::scene::{Cell, Scene};
@@ -72,23 +75,15 @@ impl Target {
                 }
             };
         }
-        let ending = out.map(|out| out.extension().unwrap_or_default().to_string_lossy().to_lowercase());
-        let by_ending = match ending.as_deref() {
-            Some("png") => Some(Format::Png),
-            Some("gif") => Some(Format::Gif),
-            Some("safetensors") => Some(Format::Safetensors),
-            _ => None,
-        };
-        let format = match (format, by_ending, out) {
-            (Some(format), Some(other), Some(out)) if format != other => {
-                anyhow::bail!("--out {} does not match --format; leave one of them out", out.display())
-            }
-            (Some(format), ..) | (None, Some(format), _) => format,
-            (None, None, None) => Format::Png,
-            (None, None, Some(out)) => anyhow::bail!(
-                "--out {}: expected a name that ends in .png, .gif or .safetensors; folders go with --out-dir",
-                out.display()
-            ),
+        let endings = [("png", Format::Png), ("gif", Format::Gif), ("safetensors", Format::Safetensors)];
+        let format = match out {
+            None => format.unwrap_or(Format::Png),
+            Some(out) => format_of(out, format, &endings)?.with_context(|| {
+                format!(
+                    "--out {}: expected a name that ends in .png, .gif or .safetensors; folders go with --out-dir",
+                    out.display()
+                )
+            })?,
         };
         let file = |default: &str| out.map_or_else(|| PathBuf::from(default), Path::to_owned);
         match format {
@@ -209,7 +204,7 @@ mod tests {
     fn contradictions_are_answered_with_what_would_do() {
         for (out, folder, format, word) in [
             (Some("a.jpg"), None, None, ".png, .gif or .safetensors"),
-            (Some("a.png"), None, Some(Format::Gif), "leave one of them out"),
+            (Some("a.png"), None, Some(Format::Gif), "does not match --format"),
             (None, None, Some(Format::Idx), "--out-dir"),
             (None, Some("a"), Some(Format::Gif), "--out instead"),
             (None, Some("a"), Some(Format::Safetensors), "--out instead"),
