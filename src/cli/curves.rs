@@ -8,6 +8,7 @@ use anyhow::Context;
 
 use super::{ensure_png, say, write_picture};
 use crate::pictures::of_bytes;
+use crate::run_files::{LOSSES, METRICS};
 use crate::train::metrics::{Curves, Metrics};
 use crate::train::{Folder, Settings};
 use crate::words::shell;
@@ -31,9 +32,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let given = args.runs.iter().map(|run| given(run)).collect::<Result<Vec<_>, _>>()?;
     let mut runs = Vec::new();
     for (name, (_, path)) in names(&given).into_iter().zip(&given) {
-        let file = path.join("metrics.csv");
+        let file = path.join(METRICS);
         anyhow::ensure!(
-            !path.join("losses.csv").exists(),
+            !path.join(LOSSES).exists(),
             "{0}: a GAN's run, whose curves are in {0}/curves.png",
             path.display()
         );
@@ -105,7 +106,7 @@ fn end_of(path: &Path, parts: usize) -> String {
 /// The folders of an ensemble's members that have curves, as a shell takes them.
 fn members(run: &Path) -> Vec<String> {
     let members = (1..).map(|number| run.join(number.to_string())).take_while(|member| member.is_dir());
-    let drawn = members.filter(|member| member.join("metrics.csv").exists());
+    let drawn = members.filter(|member| member.join(METRICS).exists());
     drawn.map(|member| shell(&member.to_string_lossy())).collect()
 }
 
