@@ -76,6 +76,7 @@ pub mod parallel;
 pub mod pictures;
 pub mod plan;
 pub mod report;
+mod run_files;
 pub mod shaders;
 // To ask operating systems for what the standard library does not offer.
 #[allow(unsafe_code)]

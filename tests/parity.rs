@@ -108,7 +108,7 @@ impl<'a> Course<'a> {
                 let mut state = classifier.initial(0);
                 turn(&mut state.learned.weights);
                 classifier.load(device, &state).unwrap();
-                (Training::Classifier(Box::new(classifier)), settings.steps(1, set.len()))
+                (Training::Classifier(Box::new(classifier)), settings.epochs_of(set.len()).start(1))
             }
             Model::Gan(gan) => {
                 let settings = GanSettings::from_recipe(network, &gan.recipe);
@@ -120,7 +120,7 @@ impl<'a> Course<'a> {
                 turn(&mut state.generator.weights);
                 turn(&mut state.discriminator.weights);
                 steps.load(device, &state).unwrap();
-                let rounds = settings.rounds(1, steps.images);
+                let rounds = steps.epochs.start(1);
                 (Training::Gan(Box::new(steps)), rounds)
             }
         };

@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::outputs::{ensure_png, write_picture};
 use super::say;
 use crate::pictures::of_bytes;
+use crate::run_files::{LOSSES, METRICS};
 use crate::train::metrics::{Curves, Metrics};
 use crate::train::{Folder, Settings};
 use crate::words::shell;
@@ -34,9 +35,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure_told_apart(&names, &given)?;
     let mut runs = Vec::new();
     for (name, (_, path)) in names.into_iter().zip(&given) {
-        let file = path.join("metrics.csv");
+        let file = path.join(METRICS);
         anyhow::ensure!(
-            !path.join("losses.csv").exists(),
+            !path.join(LOSSES).exists(),
             "{0}: a GAN's run, whose curves are in {0}/curves.png",
             path.display()
         );
@@ -121,7 +122,7 @@ fn end_of(path: &Path, parts: usize) -> String {
 /// The folders of an ensemble's members that have curves, as a shell takes them.
 fn members(run: &Path) -> Vec<String> {
     let members = (1..).map(|number| run.join(number.to_string())).take_while(|member| member.is_dir());
-    let drawn = members.filter(|member| member.join("metrics.csv").exists());
+    let drawn = members.filter(|member| member.join(METRICS).exists());
     drawn.map(|member| shell(&member.to_string_lossy())).collect()
 }
 

@@ -13,6 +13,7 @@ use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{ModelFile, by};
 use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem, class_name};
+use crate::run_files::{BEST, is_run};
 
 /// Mistakes per row of the sheet.
 const COLUMNS: usize = 8;
@@ -149,8 +150,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// The folder of the run whose best model a file is. Pictures belong there; nothing is written anywhere else unasked.
 fn of_run(path: &Path) -> Option<PathBuf> {
-    let folder = path.parent().filter(|_| path.ends_with("best.safetensors"))?;
-    folder.join("config.toml").is_file().then(|| folder.to_owned())
+    let folder = path.parent().filter(|_| path.ends_with(BEST))?;
+    is_run(folder).then(|| folder.to_owned())
 }
 
 /// Advice where no data were given, which means MNIST, and the model was trained on other data.

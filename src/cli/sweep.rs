@@ -18,6 +18,7 @@ use crate::infer::Measures;
 use crate::infer::sample::{Generator, Sampler, rows_by_class};
 use crate::models::{self, Gan, Model};
 use crate::report::{self, SheetItem};
+use crate::run_files::{TEST, is_run};
 use crate::train::gan::check_room;
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings, difference};
 
@@ -104,7 +105,7 @@ fn earlier(out: &Path, gan: &str, ratios: &[(u32, u32)], width: usize) -> anyhow
         let Some((of, kept)) = run_name(&entry.file_name().to_string_lossy()) else { continue };
         let path = entry.path();
         // It is tested when it is finished.
-        if of == gan && ratios.contains(&kept) || !path.join("test.csv").is_file() {
+        if of == gan && ratios.contains(&kept) || !path.join(TEST).is_file() {
             continue;
         }
         let run = path.display();
@@ -269,7 +270,7 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
     (settings.device, settings.seed) = (args.device.clone(), args.seed);
     settings.judge = args.judge.as_deref().map(models::lasting);
     let path = args.out.join(folder_name(&gan.name, ratio));
-    if path.join("config.toml").exists() {
+    if is_run(&path) {
         let folder = Folder::open(&path)?;
         // Devices change from run to run.
         let was = GanSettings { device: settings.device.clone(), ..folder.settings()? };
@@ -347,7 +348,7 @@ fn sheet(args: &Args, done: &[Done], data: &DataSet, device: &mut dyn Device) ->
     let classes = data.train.classes.min(10);
     let mut strips = Vec::new();
     for one in done {
-        let pictures = strip(&one.folder.join("best.safetensors"), classes, args.seed, device)?;
+        let pictures = strip(&Folder::best_of(&one.folder), classes, args.seed, device)?;
         let ((noise, label), found) = (one.ratio, one.measures.recovered * 100.0);
         let caption = format!(
             "noise {noise} : label {label}\n{found:.1}\u{a0}% as asked, variety\u{a0}{:.2}",

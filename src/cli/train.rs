@@ -16,7 +16,7 @@ use super::training::Training;
 use super::{
     POOLED, absolute, augment_flags, count, counted, ensure_network, ensure_remembered, going_on, interrupt, note, say,
 };
-use crate::data::{DataError, DataSet, ImageSet, Reading};
+use crate::data::{DataError, DataSet, ImageSet, Reading, digest};
 use crate::device::{self, Choice};
 use crate::graph::Store;
 use crate::models::{self, Architecture, Kind, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by, lasting};
@@ -355,12 +355,15 @@ fn classifier(
     }
     let begun = folder.as_ref().map(Folder::runs).transpose()?;
     match &begun {
-        Some(runs) => runs.iter().try_for_each(|run| run.check_data(&data))?,
+        Some(runs) => {
+            let digest = digest(&data.train);
+            runs.iter().try_for_each(|(_, start)| start.check_data(&digest, &data.class_names))?;
+        }
         None => args.fit(&mut settings, &data.train),
     }
     // Everything that can be refused is refused before anything is written.
     let parameters = check(&architecture, &settings, &data, folder.as_ref())?;
-    begun.iter().flatten().try_for_each(Folder::check_settings::<Settings>)?;
+    begun.into_iter().flatten().try_for_each(|(run, start)| run.check_settings::<Settings>(&start))?;
     if args.front.as_deref() == Some(models::FRONT) {
         warn_of_pool(&architecture, &data.train);
     }

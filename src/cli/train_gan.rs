@@ -11,13 +11,14 @@ use super::progress::{Progress, from};
 use super::reading::check_measured;
 use super::train::Args;
 use super::{absolute, count, counted, going_on, interrupt, note, say, thousands};
+use crate::data::digest;
 use crate::device;
 use crate::graph::Store;
 use crate::infer::{Judge, Measures};
 use crate::models::{Gan, GanLoss, lasting};
 use crate::train::gan::check_room;
 use crate::train::gan::run::MEASURE_SEED;
-use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
+use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings, Start};
 use crate::words::shell;
 
 /// The heading of flags that only GANs have.
@@ -107,13 +108,13 @@ fn settings(args: &Args, gan: &Gan) -> GanSettings {
 
 /// Refuses to resume a run whose judge cannot be read where it was, or is another one. `is_given` says whether it was
 /// named anew.
-fn check_judge(folder: &Folder, settings: &GanSettings, is_given: bool) -> anyhow::Result<()> {
+fn check_judge(start: &Start, settings: &GanSettings, is_given: bool) -> anyhow::Result<()> {
     let Some(path) = settings.judge.as_deref().filter(|_| settings.measure > 0) else { return Ok(()) };
     let judge = Judge::declare(&mut Store::default(), Some(path)).with_context(|| {
         let path = path.display();
         format!("the judge of this run, {path}, cannot be used; if it is elsewhere now, say where with --judge FILE")
     })?;
-    Ok(GanRun::check_judge(folder, &judge, is_given)?)
+    Ok(GanRun::check_judge(start, &judge, is_given)?)
 }
 
 pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitCode> {
@@ -145,9 +146,10 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     // Everything that can be refused is refused before anything is written.
     match &folder {
         Some(folder) => {
-            folder.check_data(&data)?;
-            folder.check_settings::<GanSettings>()?;
-            check_judge(folder, &settings, args.gan.judge.is_some())?;
+            let start = folder.start()?;
+            start.check_data(&digest(&data.train), &data.class_names)?;
+            folder.check_settings::<GanSettings>(&start)?;
+            check_judge(&start, &settings, args.gan.judge.is_some())?;
         }
         None => GanRun::check(&gan, &settings, &data.train)?,
     }
@@ -194,7 +196,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
             }
             let took = if is_complete { ", complete already".into() } else { progress.took(seconds) };
             let epochs = counted(epochs as u64, "epoch");
-            say(format_args!("{epochs}{took}; generator: {}", path.join("best.safetensors").display()));
+            say(format_args!("{epochs}{took}; generator: {}", folder.best().display()));
             say(format_args!("draw with it: inkgrad generate --model {}", shell(&path.to_string_lossy())));
             Ok(ExitCode::SUCCESS)
         }

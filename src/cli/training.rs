@@ -16,6 +16,7 @@ use crate::device::Device;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{Architecture, Model, ModelFile};
 use crate::report::Confusion;
+use crate::run_files::BEST;
 use crate::train::{Event, Folder, Outcome, Run, Settings};
 use crate::words::shell;
 
@@ -117,7 +118,7 @@ impl Training<'_> {
                 }
             }
             // Called by its place in the ensemble's folder, wherever that is, and alike on every system.
-            members.push((PathBuf::from(format!("{}/best.safetensors", i + 1)), member.load_best()?));
+            members.push((PathBuf::from(format!("{}/{BEST}", i + 1)), member.load_best()?));
         }
         let joined = ModelFile::ensemble(&members)
             .with_context(|| format!("{}: its members cannot be joined", folder.path().display()))?;

@@ -16,6 +16,7 @@ use super::source::{Pictures, Reading};
 use super::{DataError, DataSet, ImageSet, MAX_CLASSES, cache};
 use crate::pictures::walk::{Place, not_read};
 use crate::pictures::{self, Found, Preparation, fit, walk};
+use crate::run_files::{self, ARCHITECTURE, BEST, LAST};
 
 /// Height and width that pictures are resized to where they differ in size and nobody asks for a size.
 const COMMON: usize = 28;
@@ -284,8 +285,8 @@ fn listed(kinds: &BTreeMap<String, usize>) -> String {
 fn is_run(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
     let is_sweep = has("sweep.csv") && has("sweep.md");
-    let kept = ["architecture.toml", "last.safetensors", "best.safetensors"];
-    is_sweep || has("config.toml") && kept.into_iter().any(has)
+    let kept = [ARCHITECTURE, LAST, BEST];
+    is_sweep || run_files::is_run(folder) && kept.into_iter().any(has)
 }
 
 pub(super) fn has_pictures(folder: &Path) -> bool {

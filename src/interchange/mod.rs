@@ -34,6 +34,7 @@ pub use finish::{Imported, Wishes};
 pub use scale::Scale;
 
 use crate::models::{self, Architecture, Model};
+use crate::run_files::is_run;
 use crate::words::shell;
 
 /// What can be imported, for errors.
@@ -82,7 +83,7 @@ fn own(path: &Path, bytes: &[u8]) -> Option<String> {
     let is_checkpoint = SafeTensors::read_metadata(bytes).is_ok_and(|(_, header)| header.info("clock").is_some());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let what = if is_checkpoint { "checkpoint" } else { "model" };
-    let remedy = if is_checkpoint && folder.join("config.toml").is_file() {
+    let remedy = if is_checkpoint && is_run(folder) {
         format!("`inkgrad train --resume {}` resumes its run", shell(&folder.to_string_lossy()))
     } else {
         format!("`inkgrad inspect {}` shows its layers", shell(&path.to_string_lossy()))

@@ -61,6 +61,7 @@ pub use recipe::{GanLoss, OptimizerName, Recipe, ScheduleName};
 pub use shipped::{SHIPPED, lasting};
 pub use spec::{Architecture, INPUT, LABEL, MAX_LAYERS, MAX_TEXT};
 
+use crate::run_files::{self, is_run};
 use crate::words::{nearest, shell};
 
 /// The built-in architectures: name and text.
@@ -195,7 +196,7 @@ pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
     let refuse = |problem: String| ModelError::File { path: path.to_owned(), problem };
     let quoted = shell(name_or_path);
     if path.is_dir() {
-        return Err(refuse(match path.join("config.toml").is_file() {
+        return Err(refuse(match is_run(path) {
             true => runs_folder(path, &quoted),
             false => "is a folder, where an architecture is expected: a built-in name or a .toml file".into(),
         }));
@@ -220,7 +221,7 @@ pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
 
 /// What to do with a run's folder that is given as an architecture. A GAN's run cannot be trained further.
 fn runs_folder(path: &Path, quoted: &str) -> String {
-    let own = path.join("architecture.toml");
+    let own = path.join(run_files::ARCHITECTURE);
     let text = own.is_file().then(|| std::fs::read_to_string(&own).unwrap_or_default());
     let own = if text.is_some() { format!("; its own is {}", own.display()) } else { String::new() };
     let further = match text.is_some_and(|text| Gan::is_meant(&text)) {

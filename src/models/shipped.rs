@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ModelError;
 use super::file::ModelFile;
+use crate::run_files::{BEST, is_run};
 use crate::words::shell;
 
 /// Trained models by name; `models/NAME.md` describes how each was made and how good it is.
@@ -17,9 +18,6 @@ pub static SHIPPED: &[(&str, &[u8])] = &[
     ("gan", include_bytes!("../../models/gan.safetensors")),
     ("judge", include_bytes!("../../models/judge.safetensors")),
 ];
-
-/// The file in a run's folder that holds its model.
-const BEST: &str = "best.safetensors";
 
 impl ModelFile {
     /// A model that ships with the program.
@@ -84,7 +82,7 @@ fn model_path(path: &Path) -> Result<PathBuf, ModelError> {
     let refuse = |path: &Path, problem: String| Err(ModelError::File { path: path.to_owned(), problem });
     if best.exists() {
         Ok(best)
-    } else if path.join("config.toml").exists() {
+    } else if is_run(path) {
         refuse(&best, format!("the run has no best model yet; resume it: inkgrad train --resume {run}"))
     } else {
         let wanted = match latest_run(path) {
@@ -106,6 +104,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::run_files::CONFIG;
 
     #[test]
     fn every_shipped_model_is_whole_and_its_card_has_its_hash() {
@@ -132,7 +131,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let message = || ModelFile::open(place.path()).unwrap_err().to_string();
         assert!(message().contains("expected a model file"), "{}", message());
-        for (run, file) in [("0001-fast", BEST), ("0002-cnn", BEST), ("0003-best", "config.toml")] {
+        for (run, file) in [("0001-fast", BEST), ("0002-cnn", BEST), ("0003-best", CONFIG)] {
             std::fs::create_dir(place.path().join(run)).unwrap();
             std::fs::write(place.path().join(run).join(file), "").unwrap();
         }

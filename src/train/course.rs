@@ -3,24 +3,24 @@
 
 use std::path::PathBuf;
 
-use super::folder::Checkpoint;
+use super::keeping::EPOCH;
 use super::provenance::Provenance;
-use super::schedule::epochs_behind;
+use super::resume::Checkpoint;
 use super::steps::{RING, State};
-use super::{ClassifierSteps, Settings, Share, TrainError};
+use super::{ClassifierSteps, Epochs, Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
 use crate::faults::{self, Fault};
 use crate::graph::Store;
 use crate::infer::evaluate::{BATCH, Evaluation, InferError};
-use crate::models::{Architecture, DATA_DIGEST, Learned, ModelFile, Network, Normalization};
+use crate::models::{Architecture, Learned, ModelFile, Network, Normalization};
 
 pub(super) struct Course {
     pub settings: Settings,
     pub classifier: ClassifierSteps,
     pub network: Network,
-    /// Images in an epoch.
-    pub images: usize,
+    /// Where steps lie in the run's epochs.
+    pub epochs: Epochs,
     /// Steps done.
     pub step: usize,
     /// Digest of the training data, including images for validation.
@@ -83,13 +83,13 @@ impl Course {
             pictures: data.pictures,
             ..DataSet::new(&data.name, ImageSet::default(), ImageSet::default(), data.class_names.clone())
         };
-        let images = settings.epoch(train.len());
+        let epochs = settings.epochs_of(settings.epoch(train.len()));
         let digest = digest(&data.train);
         Ok(Course {
             settings,
             classifier,
             network,
-            images,
+            epochs,
             step: 0,
             digest,
             normalization,
@@ -115,16 +115,11 @@ impl Course {
         state: &State,
         checkpoint: Option<&ModelFile>,
     ) -> Result<(), TrainError> {
-        self.provenance = Provenance::new(device, checkpoint);
+        self.provenance = Provenance::new(device, checkpoint, self.settings.seed, self.settings.precision);
         self.classifier.upload(device, train)?;
         self.classifier.load(device, state)?;
         self.step = state.step as usize;
         Ok(())
-    }
-
-    /// Steps of the whole course.
-    pub fn total(&self) -> usize {
-        self.classifier.learner.steps()
     }
 
     /// Runs `count` steps, at most [`RING`], and returns each one's loss and accuracy.
@@ -145,26 +140,15 @@ impl Course {
         }
     }
 
-    /// The first step of an epoch.
-    pub fn epoch_start(&self, epoch: usize) -> usize {
-        self.settings.steps(epoch, self.images)
-    }
-
     /// Whole epochs done at the current step.
     pub fn epochs_done(&self) -> usize {
-        self.step * self.settings.batch / self.images
-    }
-
-    /// Epochs done at `step`, with their fraction, as [`epochs_behind`] counts them.
-    pub fn epoch_at(&self, step: usize) -> f64 {
-        epochs_behind(step, self.settings.batch, self.images)
+        self.epochs.done(self.step)
     }
 
     /// The next step after which a snapshot is kept: `snapshots` in each epoch, the last at its end, and no more than
     /// there are steps. It depends only on the settings and the step, so that a resumed run keeps the same snapshots.
     pub fn next_snapshot(&self) -> Option<usize> {
-        let epoch = self.epochs_done();
-        let (from, to) = (self.epoch_start(epoch), self.epoch_start(epoch + 1));
+        let (from, to) = self.epochs.bounds(self.epochs_done());
         let (length, done) = (to - from, self.step - from);
         match self.settings.snapshots.min(length) {
             0 => None,
@@ -174,8 +158,7 @@ impl Course {
 
     /// The error where the loss is not finite after `good` good steps.
     pub fn not_finite(&self, good: usize) -> TrainError {
-        // After the last step there is no further epoch.
-        let epoch = (good * self.settings.batch / self.images + 1).min(self.settings.epochs);
+        let epoch = self.epochs.next(good);
         let Settings { learning_rate: rate, weight_decay: decay, .. } = self.settings;
         // A step subtracts this product times each weight from the weight: beyond 1, its sign flips.
         let weight_decay = (rate * decay > 1.0).then_some(decay);
@@ -210,14 +193,10 @@ impl Course {
         let mut file = ModelFile::new(&self.network, &self.classifier.learner.parameters, weights, running);
         file.set_class_names(&self.described.class_names);
         self.normalization.store(&mut file);
-        file.set("data", &self.described.name);
-        file.set(DATA_DIGEST, &self.digest);
-        file.set_pictures(self.described.pictures);
-        file.set_hold_out(self.settings.reading.hold_out);
         file.set_learned_before(&self.learned_before);
+        self.provenance.describe(&mut file, &self.described, &self.digest, &self.settings.reading);
         file.set("trained", self.settings.text());
-        self.provenance.describe(&mut file, self.settings.seed, self.settings.precision);
-        file.set("epoch", self.epochs_done());
+        file.set(EPOCH, self.epochs_done());
         file
     }
 
@@ -227,7 +206,7 @@ impl Course {
         let (weights, running) = self.inference(device)?;
         let mut file = self.model_file(&weights, &running);
         file.set("step", self.step);
-        file.set("epoch", format!("{:.4}", self.epoch_at(self.step)));
+        file.set(EPOCH, format!("{:.4}", self.epochs.at(self.step)));
         Ok(file)
     }
 }

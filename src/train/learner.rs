@@ -103,11 +103,6 @@ impl Learner {
         self.calibrated
     }
 
-    /// Steps of the whole run.
-    pub fn steps(&self) -> usize {
-        self.rows.len()
-    }
-
     /// The state before the first step.
     pub fn initial(&self, seed: u32) -> Learned {
         self.starting_from(self.parameters.initial(seed), self.parameters.initial_state())

@@ -136,12 +136,12 @@ impl Live {
 
     /// Steps until the schedule's end.
     pub fn total(&self) -> usize {
-        self.course.total()
+        self.course.epochs.total()
     }
 
     /// Epochs done, with their fraction.
     pub fn epoch(&self) -> f64 {
-        self.course.epoch_at(self.course.step)
+        self.course.epochs.at(self.course.step)
     }
 
     /// How fast the newest steps were; 0 before the first.

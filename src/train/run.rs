@@ -1,4 +1,4 @@
-//! A run from its first step to its test: the loop, what it saves, and how it resumes after a stop.
+//! A run from its first step to its test: the loop around the steps, and how it resumes after a stop.
 //!
 //! Everything that decides a run is in its settings, its checkpoint and the data, and nowhere else: wall-clock time
 //! only decides when to report and save. So a run that was stopped and resumed ends with the same bytes.
@@ -8,16 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::course::{Before, Course};
-use super::folder::{BEST_EPOCH, Checkpoint, EPOCH, Folder, METRICS};
+use super::keeping::{Best, EPOCH, Keeping};
 use super::metrics::{Metrics, Row, Set, as_written};
 use super::pacing::Pacing;
+use super::resume::Start;
 use super::steps::RING;
-use super::{Settings, Share, TrainError};
+use super::{Folder, Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet, mnist};
 use crate::device::Device;
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{Architecture, ModelFile};
+
+mod checkpoint;
+
+use checkpoint::{history, state_of};
 
 /// What a run reports while it trains.
 #[derive(Clone, Debug)]
@@ -103,23 +108,14 @@ pub struct Run<'a> {
     pub report: &'a mut dyn FnMut(Event),
 }
 
-/// The best epoch so far, by validation accuracy.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Best {
-    pub epoch: usize,
-    pub accuracy: f64,
-}
-
 struct Loop<'a, 'b> {
     run: &'a mut Run<'b>,
     course: Course,
     validation: Option<(Evaluation, ImageSet)>,
     metrics: Metrics,
+    /// By validation accuracy.
     best: Best,
-    /// The best model, until it is written.
-    unsaved: Option<ModelFile>,
-    /// The epoch of the best model that is written; 0 if there is none.
-    written: usize,
+    keeping: Keeping,
 }
 
 impl Run<'_> {
@@ -157,29 +153,6 @@ impl Run<'_> {
         }
     }
 
-    /// Refuses a best model that does not belong to what the run goes on from, which may be the checkpoint of the last
-    /// step, and a folder without the checkpoint that it once had. Returns the epoch of the best model.
-    fn check_kept(&self, kept: Option<&Checkpoint>, best: Best, is_last: bool) -> Result<usize, TrainError> {
-        match kept {
-            Some(model) if model.is_over => {
-                self.folder.check_finished()?;
-                model.epoch()
-            }
-            Some(checkpoint) => {
-                let known = match self.settings.validation {
-                    // Without validation the last model is the only one that is kept.
-                    0 if is_last => checkpoint.epoch()?,
-                    _ => best.epoch,
-                };
-                self.folder.check_best(checkpoint, known, METRICS)
-            }
-            None => {
-                let metrics = self.folder.metrics()?;
-                self.folder.check_lost(metrics.rows.last().map_or(0.0, |row| row.epoch), 1)
-            }
-        }
-    }
-
     fn train_with(&mut self, share: Share) -> Result<Outcome, TrainError> {
         let started = Instant::now();
         let _lock = self.folder.lock()?;
@@ -189,8 +162,8 @@ impl Run<'_> {
         let origin = self.origin()?;
         let mut store = Store::default();
         let (architecture, data) = (&self.architecture, &self.data);
-        let kept = self.folder.kept()?;
-        let before = Before { origin: origin.as_ref(), kept: kept.as_ref() };
+        let start = self.folder.start()?;
+        let before = Before { origin: origin.as_ref(), kept: start.kept() };
         let mut course = Course::declare(&mut store, architecture, data, &train, settings, before, share)?;
         let mut evaluation = |set: &ImageSet| match set.is_empty() {
             true => Ok(None),
@@ -199,44 +172,41 @@ impl Run<'_> {
         let mut validation = evaluation(&validation)?.map(|evaluation| (evaluation, validation));
         let mut test = evaluation(&self.data.test)?;
 
-        let learner = &course.classifier.learner;
-        if let Some(kept) = &kept {
-            kept.same_data(&course.digest, &self.data.class_names)?;
-            if let Some(warning) = self.folder.mend(kept)? {
-                (self.report)(Event::Warning(warning));
-            }
+        start.check_data(&course.digest, &self.data.class_names)?;
+        if let Some(warning) = self.folder.mend(&start)? {
+            (self.report)(Event::Warning(warning));
         }
-        let checkpoint = kept.as_ref().filter(|kept| !kept.is_over);
-        let is_over = kept.is_some() && checkpoint.is_none();
-        let state = match checkpoint {
-            Some(checkpoint) => checkpoint.state(&course.classifier)?,
-            None => {
+        let state = match &start {
+            Start::From(checkpoint) => state_of(checkpoint, &course.classifier, course.epochs)?,
+            Start::Anew | Start::Over(_) => {
                 let mut first = course.classifier.initial(self.settings.seed);
                 if let Some((file, path)) = &origin {
+                    let learner = &course.classifier.learner;
                     let (weights, running) = file.values(&learner.parameters, path)?;
                     first.learned = learner.starting_from(weights, running);
                 }
                 first
             }
         };
-        let (metrics, best) = self.folder.history(state.step as usize)?;
-        let written = self.check_kept(kept.as_ref(), best, state.step as usize == course.total())?;
+        let (metrics, best) = history(&self.folder, state.step as usize)?;
+        let written = self.check_kept(&start, best)?;
         let place = self.settings.data.clone();
         self.folder.change_settings(|was: Settings| Settings { data: place, ..was })?;
         self.device.allocate(&store)?;
         // Once a run. The built-in MNIST has no image twice.
         let is_built_in = self.settings.data.is_none() && self.data.name == mnist::NAME;
-        if let (Some((_, set)), None, false) = (&validation, &checkpoint, is_built_in)
+        if let (Some((_, set)), None, false) = (&validation, start.checkpoint(), is_built_in)
             && let Some(repeats) = set.repeats(&train, "validation")
         {
             (self.report)(Event::Warning(repeats));
         }
-        course.begin(self.device, &train, &state, checkpoint.map(|checkpoint| &checkpoint.file))?;
+        course.begin(self.device, &train, &state, start.checkpoint())?;
         if let Some((evaluation, set)) = &mut validation {
             evaluation.upload(self.device, set)?;
         }
-        drop((train, kept));
-        let mut this = Loop { run: self, course, validation, metrics, best, unsaved: None, written };
+        let is_over = start.is_over();
+        drop((train, start));
+        let mut this = Loop { run: self, course, validation, metrics, best, keeping: Keeping::new(written) };
         if !is_over && let Some(step) = this.steps()? {
             return Ok(Outcome::Stopped { step });
         }
@@ -271,18 +241,19 @@ impl Run<'_> {
 impl Loop<'_, '_> {
     /// Runs all remaining steps; `Some` with the step where it was asked to stop.
     fn steps(&mut self) -> Result<Option<usize>, TrainError> {
-        let total = self.course.total();
+        let epochs = self.course.epochs;
+        let total = epochs.total();
         (self.run.report)(Event::Started {
             steps: total,
             first: self.course.step,
-            images: self.course.images,
+            images: epochs.images,
             validation: self.validation.as_ref().map_or(0, |(_, set)| set.len()),
             parameters: self.course.classifier.learner.parameters.count_trainable(),
         });
         if self.course.step == 0 && self.run.settings.snapshots > 0 {
             self.save_snapshot()?;
         }
-        let mut pacing = Pacing::new(self.course.epoch_start(1) / ROWS_PER_EPOCH, RING, CHUNK, CHECKPOINT);
+        let mut pacing = Pacing::new(epochs.start(1) / ROWS_PER_EPOCH, RING, CHUNK, CHECKPOINT);
         while self.course.step < total && !self.out_of_patience() {
             if self.run.stop.load(Ordering::Relaxed) {
                 // A second Ctrl-C ends the program, and with it the wait for a file that another program has open.
@@ -291,7 +262,7 @@ impl Loop<'_, '_> {
             }
             let began = Instant::now();
             let epoch = self.course.epochs_done();
-            let (from, to) = (self.course.epoch_start(epoch), self.course.epoch_start(epoch + 1).min(total));
+            let (from, to) = epochs.bounds(epoch);
             let count = pacing.until(self.course.step, from, to) - self.course.step;
             self.run_steps(count, pacing.window, from)?;
             self.tell(count, began);
@@ -312,7 +283,7 @@ impl Loop<'_, '_> {
         let epoch = self.course.epochs_done();
         patience > 0
             && self.validation.is_some()
-            && self.course.step == self.course.epoch_start(epoch)
+            && self.course.step == self.course.epochs.start(epoch)
             && epoch >= self.best.epoch + patience
     }
 
@@ -335,7 +306,7 @@ impl Loop<'_, '_> {
         for rows in steps.chunks(window) {
             step += rows.len();
             let mean = |i: usize| rows.iter().map(|row| f64::from(row[i])).sum::<f64>() / rows.len() as f64;
-            let epoch = as_written(self.course.epoch_at(step), 4);
+            let epoch = as_written(self.course.epochs.at(step), 4);
             self.metrics.rows.push(Row { step, epoch, set: Set::Training, loss: mean(0), accuracy: mean(1) });
         }
         Ok(())
@@ -356,10 +327,9 @@ impl Loop<'_, '_> {
     /// Validates, and returns whether this is the best epoch; without a validation set, the last is.
     fn end_of_epoch(&mut self, epoch: usize) -> Result<bool, TrainError> {
         let Some((evaluation, set)) = &mut self.validation else {
-            let is_last = self.course.step == self.course.total();
+            let is_last = self.course.step == self.course.epochs.total();
             if is_last {
                 self.course.calibrate(self.run.device)?;
-                self.best = Best { epoch, accuracy: f64::NAN };
             }
             return Ok(is_last);
         };
@@ -368,7 +338,7 @@ impl Loop<'_, '_> {
         if !scores.loss.is_finite() {
             return Err(self.course.not_finite(self.course.step));
         }
-        let better = self.best.epoch == 0 || scores.accuracy() > self.best.accuracy;
+        let best = self.best.take(epoch, scores.accuracy());
         let row = Row {
             step: self.course.step,
             epoch: epoch as f64,
@@ -376,26 +346,9 @@ impl Loop<'_, '_> {
             loss: scores.loss,
             accuracy: scores.accuracy(),
         };
-        (self.run.report)(Event::Validated { epoch, loss: row.loss, accuracy: row.accuracy, best: better });
+        (self.run.report)(Event::Validated { epoch, loss: row.loss, accuracy: row.accuracy, best });
         self.metrics.rows.push(row);
-        if better {
-            self.best = Best { epoch, accuracy: scores.accuracy() };
-        }
-        Ok(better)
-    }
-
-    /// A model file of given weights, with the validation accuracy of the best.
-    fn model_file(&self, weights: &[f32], running: &[f32]) -> ModelFile {
-        let mut file = self.course.model_file(weights, running);
-        if let (Some(_), true) = (&self.validation, self.best.epoch > 0) {
-            file.set("validation_accuracy", format!("{:.5}", self.best.accuracy));
-        }
-        file
-    }
-
-    fn save_snapshot(&mut self) -> Result<(), TrainError> {
-        let file = self.course.model_now(self.run.device)?;
-        self.run.folder.save_snapshot(self.course.step, &file)
+        Ok(best)
     }
 
     /// Saves, and returns whether that was possible.
@@ -403,216 +356,8 @@ impl Loop<'_, '_> {
         let saving = self.save(is_best);
         pacing.saved(saving, |held| (self.run.report)(Event::Warning(held)))
     }
-
-    /// Writes curves, metrics, the model if this is the best, and a checkpoint.
-    fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
-        // Nothing is kept of a state that a run cannot resume from: the best stays that of the last checkpoint.
-        let state = self.course.state(self.run.device)?;
-        let mut file = self.model_file(&state.learned.weights, &state.learned.running);
-        file.add_u32("clock", &[state.step, state.seed]);
-        self.course.classifier.learner.add_to(&mut file, "", &state.learned);
-        if is_best {
-            let (weights, running) = self.course.inference(self.run.device)?;
-            self.unsaved = Some(self.model_file(&weights, &running));
-        }
-        let folder = &self.run.folder;
-        folder.save_metrics(&self.metrics, &self.run.settings)?;
-        if let Some(best) = &self.unsaved {
-            self.written = folder.save_best(best)?;
-            self.unsaved = None;
-        }
-        file.set(BEST_EPOCH, self.written);
-        folder.save_checkpoint(&file)?;
-        (self.run.report)(Event::Saved { step: self.course.step, path: self.run.folder.path() });
-        Ok(())
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-    use crate::device::DeviceError;
-    use crate::device::cpu::Cpu;
-    use crate::device::rigged::{Moment, Rigged};
-    use crate::models::{Augmentation, builtin};
-
-    /// How often a run tries to allocate memory on a device that has none.
-    fn tries(images: usize, validation: usize) -> usize {
-        let all = mnist::embedded().unwrap();
-        let train = all.train.select(&(0..images).collect::<Vec<_>>());
-        let data = DataSet::new(all.name, train, ImageSet::default(), all.class_names);
-        let architecture = builtin("dense").unwrap();
-        let settings = Settings { validation, ..Settings::from_recipe("dense", &architecture.recipe) };
-        let tries = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&tries);
-        let mut full = Rigged::open("a full GPU", move |_, moment| {
-            let Moment::Allocates(_) = moment else { return Ok(()) };
-            counted.fetch_add(1, Ordering::Relaxed);
-            Err(DeviceError::OutOfMemory { device: "a full GPU".into(), what: "images".into(), bytes: 0 })
-        });
-        let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::create(parent.path(), "dense").unwrap();
-        let (device, stop, report) = (full.as_mut(), &AtomicBool::new(false), &mut |_: Event| {});
-        let error = Run { settings, architecture, data, folder, device, stop, report }.train().unwrap_err();
-        assert!(matches!(error.device(), Some(DeviceError::OutOfMemory { .. })), "{error}");
-        tries.load(Ordering::Relaxed)
-    }
-
-    /// Why a run that is set to start from a model, or whose data are changed, is refused.
-    fn refused(from: Option<PathBuf>, change: impl FnOnce(&mut DataSet)) -> String {
-        let all = mnist::embedded().unwrap();
-        let train = all.train.select(&(0..40).collect::<Vec<_>>());
-        let mut data = DataSet::new("few", train, ImageSet::default(), all.class_names);
-        change(&mut data);
-        let architecture = builtin("dense").unwrap();
-        let settings = Settings {
-            epochs: 1,
-            batch: 8,
-            validation: 0,
-            from,
-            ..Settings::from_recipe("dense", &architecture.recipe)
-        };
-        let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::create(parent.path(), "dense").unwrap();
-        let (device, stop, report) = (&mut Cpu::new(), &AtomicBool::new(false), &mut |_: Event| {});
-        Run { settings, architecture, data, folder, device, stop, report }.train().unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_run_whose_data_do_not_fit_together_is_refused_before_it_trains() {
-        let nameless = refused(None, |data| data.class_names.truncate(9));
-        assert_eq!(nameless, "few: 9 names were given for 10 classes; give one for each");
-        let cut_off = refused(None, |data| data.train.images = vec![0; 784].into());
-        assert!(cut_off.contains("784 bytes are not those of 40 images of 28x28x1"), "{cut_off}");
-    }
-
-    #[test]
-    fn a_run_that_is_to_start_from_a_model_without_its_copy_is_refused() {
-        let refused = refused(Some("first.safetensors".into()), |_| {});
-        assert!(refused.contains("has no copy of first.safetensors"), "{refused}");
-    }
-
-    #[test]
-    fn no_row_of_training_lies_behind_the_validation_of_its_epoch() {
-        let all = mnist::embedded().unwrap();
-        let train = all.train.select(&(0..164).collect::<Vec<_>>());
-        let data = DataSet::new(all.name, train, ImageSet::default(), all.class_names);
-        let architecture = builtin("dense").unwrap();
-        let recipe = Settings::from_recipe("dense", &architecture.recipe);
-        let settings = Settings { epochs: 3, batch: 128, validation: 10, patience: 0, ..recipe };
-        let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::create(parent.path(), "dense").unwrap();
-        folder.begin(architecture.text(), None, &settings).unwrap();
-        let mut told = Vec::new();
-        let report = &mut |event: Event| {
-            if let Event::Trained { epoch, .. } = event {
-                told.push(epoch);
-            }
-        };
-        let (device, stop) = (&mut Cpu::new(), &AtomicBool::new(false));
-        Run { settings, architecture, data, folder: folder.clone(), device, stop, report }.train().unwrap();
-        // 154 images in batches of 128: the second, third and fourth step end the epochs.
-        let (metrics, _) = folder.history(4).unwrap();
-        let rows: Vec<(usize, f64)> = metrics.rows.iter().map(|row| (row.step, row.epoch)).collect();
-        assert_eq!(rows, [(1, 0.8312), (2, 1.0), (2, 1.0), (3, 2.0), (3, 2.0), (4, 3.0), (4, 3.0)]);
-        assert_eq!(told.last(), Some(&3.0));
-    }
-
-    #[test]
-    fn validation_images_that_are_also_trained_on_are_told_once_a_run() {
-        let all = mnist::embedded().unwrap();
-        let train = all.train.select(&(0..80).map(|i| i / 2).collect::<Vec<_>>());
-        let data = DataSet::new("twice", train, ImageSet::default(), all.class_names);
-        let architecture = builtin("dense").unwrap();
-        let recipe = Settings::from_recipe("dense", &architecture.recipe);
-        let settings = Settings { epochs: 1, batch: 8, validation: 20, ..recipe };
-        let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::create(parent.path(), "dense").unwrap();
-        folder.begin(architecture.text(), None, &settings).unwrap();
-        let mut told = Vec::new();
-        let report = &mut |event: Event| {
-            if let Event::Warning(text) = event {
-                told.push(text);
-            }
-        };
-        let (device, stop) = (&mut Cpu::new(), &AtomicBool::new(false));
-        Run { settings, architecture, data, folder, device, stop, report }.train().unwrap();
-        let words = "of the 20 validation images are also among the training images: ";
-        assert!(told.len() == 1 && told[0].contains(words), "{told:?}");
-    }
-
-    #[test]
-    fn a_run_whose_best_epoch_is_not_the_best_again_when_it_is_repeated_elsewhere_is_still_resumed() {
-        let all = mnist::embedded().unwrap();
-        let train = all.train.select(&(0..80).collect::<Vec<_>>());
-        let data = DataSet::new("few", train, ImageSet::default(), all.class_names);
-        let architecture = builtin("dense").unwrap();
-        let recipe = Settings::from_recipe("dense", &architecture.recipe);
-        let settings = Settings { epochs: 4, batch: 20, validation: 20, patience: 0, ..recipe };
-        let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::create(parent.path(), "dense").unwrap();
-        folder.begin(architecture.text(), None, &settings).unwrap();
-        let until = |epoch: usize| {
-            let stop = AtomicBool::new(false);
-            let report = &mut |event: Event| {
-                if matches!(event, Event::Validated { epoch: done, .. } if done == epoch) {
-                    stop.store(true, Ordering::Relaxed);
-                }
-            };
-            let (settings, architecture) = (settings.clone(), architecture.clone());
-            let (data, folder, device) = (data.clone(), folder.clone(), &mut Cpu::new());
-            Run { settings, architecture, data, folder, device, stop: &stop, report }.train().unwrap()
-        };
-        until(2);
-        // The third epoch was the best, and the run killed before it was in a checkpoint. Now nothing is better than the
-        // second.
-        let mut best = folder.load_best().unwrap();
-        best.set(EPOCH, 3);
-        folder.save_best(&best).unwrap();
-        let mut metrics = folder.metrics().unwrap();
-        metrics.rows.iter_mut().filter(|row| row.epoch == 2.0).for_each(|row| row.accuracy = 1.0);
-        folder.write(METRICS, metrics.csv().as_bytes()).unwrap();
-        until(3);
-        let checkpoint = folder.checkpoint().unwrap().unwrap().file;
-        assert_eq!([EPOCH, BEST_EPOCH].map(|key| checkpoint.metadata[key].clone()), ["3", "3"]);
-        assert!(matches!(until(4), Outcome::Finished { best_epoch: 3, .. }));
-    }
-
-    #[test]
-    fn a_run_of_a_version_that_knew_no_paper_goes_on_as_it_began() {
-        let all = mnist::embedded().unwrap();
-        let mut train = all.train.select(&(0..60).collect::<Vec<_>>());
-        train.images = train.images.iter().map(|byte| 255 - byte).collect::<Vec<u8>>().into();
-        let data = DataSet::new("light", train, ImageSet::default(), all.class_names);
-        let architecture = builtin("dense").unwrap();
-        let recipe = Settings::from_recipe("dense", &architecture.recipe);
-        let settings = Settings { epochs: 1, batch: 40, validation: 20, ..recipe };
-        let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::create(parent.path(), "dense").unwrap();
-        let train = |settings: &Settings| {
-            let (settings, architecture) = (settings.clone(), architecture.clone());
-            let (data, folder, device) = (data.clone(), folder.clone(), &mut Cpu::new());
-            let (stop, report) = (&AtomicBool::new(false), &mut |_: Event| {});
-            Run { settings, architecture, data, folder, device, stop, report }.train()
-        };
-        train(&settings).unwrap();
-        let mut last = ModelFile::load(folder.last()).unwrap();
-        assert_eq!(last.metadata.remove("background").as_deref(), Some("255"));
-        last.save(folder.last()).unwrap();
-        // A new run with such images would be refused.
-        let augment = Augmentation { extend: true, ..Augmentation::default() };
-        train(&Settings { augment, ..settings }).unwrap();
-        assert!(!ModelFile::load(folder.last()).unwrap().metadata.contains_key("background"));
-    }
-
-    #[test]
-    fn a_run_is_tried_anew_where_the_images_that_it_trains_on_would_take_less_room_by_and_by() {
-        // 17.2 MB, more than is sent at once where images are sent as steps need them.
-        assert_eq!(tries(22_000, 0), 2);
-        // The same set, of which 16.5 MB are trained on: sent as needed, they would take as much memory again.
-        assert_eq!(tries(22_000, 1_000), 1);
-    }
-}
+#[path = "run_tests.rs"]
+mod tests;

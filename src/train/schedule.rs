@@ -1,6 +1,5 @@
 //! Learning rates over a run, worked out before it starts: a table with a row for each step, resident on the device.
 
-use super::TrainError;
 use crate::models::ScheduleName;
 
 /// What a schedule is made from.
@@ -15,10 +14,6 @@ pub struct Schedule {
     pub warmup: usize,
 }
 
-/// The most steps of a run: their rates, four numbers each, then take no more than the 128 MiB that WebGPU guarantees
-/// for a buffer.
-const MOST_STEPS: usize = 1 << 23;
-
 /// One-cycle after Smith and Topin (2017, arXiv 1708.07120), in the form of PyTorch's `OneCycleLR`: a cosine rise
 /// from peak / 25 over the first 30 % of the steps, a cosine fall to peak / 250,000 over the rest.
 const RISE: f64 = 0.3;
@@ -26,48 +21,6 @@ const FIRST: f64 = 25.0;
 const LAST: f64 = 250_000.0;
 /// A step schedule divides the rate by ten after each third of the run.
 const DROP: f64 = 0.1;
-
-/// Epochs of `images` images done after so many batches, with their fraction. The batch that ends an epoch may contain
-/// images of the next one. It still counts as the epoch's end, where the epoch is validated, so that nothing is
-/// recorded beyond the last epoch.
-///
-/// # Panics
-/// If there are no images.
-pub fn epochs_behind(batches: usize, batch: usize, images: usize) -> f64 {
-    let seen = batches * batch;
-    let into = seen % images;
-    if into < batch { (seen / images) as f64 } else { seen as f64 / images as f64 }
-}
-
-/// Refuses a run of so many epochs of `images` images in batches that is longer than a device can count or has rates
-/// for.
-///
-/// # Errors
-/// [`TrainError::Setting`], with the most epochs that would do.
-///
-/// # Panics
-/// If a batch has no images.
-pub fn check_length(epochs: usize, images: usize, batch: usize) -> Result<(), TrainError> {
-    let wrong = |wanted: String| Err(TrainError::setting("epochs", epochs, wanted));
-    // Positions in the shuffled stream of all epochs are 32-bit on the device.
-    let positions = (epochs as u64).saturating_add(1).saturating_mul(images as u64);
-    if positions >= u64::from(u32::MAX) {
-        // The last batch may go on into one more epoch, which is counted too.
-        return wrong(match (u64::from(u32::MAX) / images as u64).saturating_sub(1) {
-            0 => {
-                format!("0 for {images} images, which are too many for even one: train on fewer, or do not extend them")
-            }
-            most => format!("at most {most} for {images} images"),
-        });
-    }
-    if (epochs * images).div_ceil(batch) > MOST_STEPS {
-        let most = MOST_STEPS * batch / images;
-        return wrong(format!(
-            "at most {most}, which is {MOST_STEPS} steps of {batch} images, unless --batch is larger"
-        ));
-    }
-    Ok(())
-}
 
 impl Schedule {
     /// The rate of every step, in order.
@@ -114,28 +67,6 @@ mod tests {
 
     fn rates(name: ScheduleName, steps: usize, warmup: usize) -> Vec<f64> {
         Schedule { name, peak: 0.01, steps, warmup }.rates()
-    }
-
-    #[test]
-    fn the_batch_that_an_epoch_ends_with_is_its_end_and_others_are_within_it() {
-        let epochs = |batches: std::ops::RangeInclusive<usize>, batch, images| -> Vec<f64> {
-            batches.map(|n| epochs_behind(n, batch, images)).collect()
-        };
-        assert_eq!(epochs(0..=4, 128, 154), [0.0, 128.0 / 154.0, 1.0, 2.0, 3.0]);
-        assert_eq!(epochs(0..=4, 50, 100), [0.0, 0.5, 1.0, 1.5, 2.0]);
-        assert_eq!(epochs(1..=2, 100, 40), [2.0, 5.0], "batches of more images than an epoch has");
-    }
-
-    #[test]
-    fn a_set_of_which_not_even_one_epoch_can_be_counted_is_refused_with_what_to_do() {
-        let refused = |epochs, images| check_length(epochs, images, 1 << 20).unwrap_err().to_string();
-        let said = refused(3, 2_000_000_000);
-        assert_eq!(said, "--epochs is 3; it must be at most 1 for 2000000000 images");
-        for images in [3_000_000_000, 60_000_000 * 77, usize::MAX] {
-            let said = refused(1, images);
-            assert!(said.contains("too many for even one: train on fewer"), "{said}");
-        }
-        assert!(check_length(1, 2_000_000_000, 1 << 20).is_ok());
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::TrainError;
 use super::learner::Method;
-use super::schedule::{Schedule, check_length};
+use super::schedule::Schedule;
+use super::{Epochs, TrainError};
 use crate::data::{ImageSet, Reading};
 use crate::models::{Augmentation, OptimizerName, Recipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
@@ -222,7 +222,7 @@ impl Settings {
             let wanted = "0 if --validation is 0, as nothing then shows which epoch is better; set some images aside";
             return Err(TrainError::setting("patience", self.patience, wanted));
         }
-        check_length(self.epochs, images, self.batch)
+        self.epochs_of(images).check()
     }
 
     /// Refuses a batch that so many devices cannot share.
@@ -254,17 +254,14 @@ impl Settings {
         set * self.augment.copies()
     }
 
-    /// Steps until `epoch` epochs of `images` images are done.
-    ///
-    /// # Panics
-    /// If a batch has no images, which [`Settings::check`] refuses.
-    pub fn steps(&self, epoch: usize, images: usize) -> usize {
-        (epoch * images).div_ceil(self.batch)
+    /// Where steps lie in the run's epochs, of `images` images each.
+    pub fn epochs_of(&self, images: usize) -> Epochs {
+        Epochs { images, batch: self.batch, count: self.epochs }
     }
 
     /// How a run with `images` images in an epoch learns.
     pub fn method(&self, images: usize) -> Method {
-        let steps = self.steps(self.epochs, images);
+        let steps = self.epochs_of(images).total();
         let warmup = (f64::from(self.warmup) * images as f64 / self.batch as f64).round() as usize;
         let peak = f64::from(self.learning_rate);
         Method {

@@ -169,6 +169,33 @@ fn a_run_that_goes_on_elsewhere_names_the_device_that_it_was_on_before() {
 }
 
 #[test]
+fn an_epoch_whose_distance_is_no_number_is_not_the_best_and_its_run_is_still_resumed() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::create(parent.path(), "tiny").unwrap();
+    // To the end of the first epoch, which is then the best.
+    let stopped = train(&mut Cpu::new(), &folder, &settings(), Some(21)).0;
+    assert!(matches!(stopped, Ok(GanOutcome::Stopped { round: 21 })), "{stopped:?}");
+    let best = || ModelFile::load(folder.best()).unwrap().metadata["epoch"].clone();
+    assert_eq!(best(), "1");
+    let spoil = || {
+        let path = folder.path().join("measures.csv");
+        let text = fs::read_to_string(&path).unwrap();
+        let (header, rows) = text.split_once('\n').unwrap();
+        let spoilt = |row: &str| {
+            let fields: Vec<&str> = row.split(',').collect();
+            format!("{},{},NaN,{}\n", fields[0], fields[1], fields[3..].join(","))
+        };
+        fs::write(&path, format!("{header}\n{}", rows.lines().map(spoilt).collect::<String>())).unwrap();
+    };
+    spoil();
+    finishes(&mut Cpu::new(), &folder, &settings());
+    assert_ne!(best(), "1");
+    // Where none is a number, the model that is there is tested once more.
+    spoil();
+    finishes(&mut Cpu::new(), &folder, &settings());
+}
+
+#[test]
 fn what_a_killed_run_left_half_written_is_removed_wherever_it_lies() {
     let parent = tempfile::tempdir().unwrap();
     let folder = Folder::create(parent.path(), "tiny").unwrap();

@@ -19,6 +19,7 @@ use super::menu::snapshot;
 use super::paint::{self, Picture};
 use super::shared::Shared;
 use super::theme;
+use crate::run_files::is_run;
 use crate::train::Folder;
 
 /// Width of the column with the drawing, in points.
@@ -271,7 +272,7 @@ fn run_of(model: &Path) -> Option<PathBuf> {
         return Some(run.to_owned());
     }
     let folder = model.parent().filter(|folder| folder.file_name().is_some())?;
-    (folder.join("config.toml").is_file()).then(|| folder.to_owned())
+    is_run(folder).then(|| folder.to_owned())
 }
 
 impl Snapshots {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use crate::infer::Measures;
 use crate::report::{Panel, ReportError, Series, Style, curves_picture, smooth};
+use crate::run_files::{LOSSES, MEASURES};
 use crate::train::metrics::as_written;
 
 /// Means over the rounds since the row before.
@@ -42,8 +43,6 @@ pub struct GanMetrics {
     pub measures: Vec<MeasureRow>,
 }
 
-pub const LOSSES: &str = "losses.csv";
-pub const MEASURES: &str = "measures.csv";
 const HEADER: &str = "round,epoch,discriminator_real,discriminator_generated,generator,answer";
 
 impl MeasureRow {
@@ -99,11 +98,30 @@ impl GanMetrics {
         Ok(metrics)
     }
 
+    /// Adds a measurement. Returns a warning at the first whose distance is not a finite number, which is never the best.
+    pub fn measured(&mut self, row: MeasureRow) -> Option<String> {
+        let is_finite = |row: &MeasureRow| row.frechet.is_finite();
+        let is_first = !is_finite(&row) && self.measures.iter().all(is_finite);
+        let warning = is_first.then(|| {
+            format!(
+                "epoch {}: the Fréchet distance is {}, so that this epoch is not the best; nothing is said of others \
+                 like it",
+                row.epoch, row.frechet
+            )
+        });
+        self.measures.push(row);
+        warning
+    }
+
     /// Losses and measures over epochs.
     ///
     /// # Errors
     /// For more panels than fit.
     pub fn picture(&self, title: &str) -> Result<image::RgbImage, ReportError> {
+        curves_picture(title, &self.panels())
+    }
+
+    fn panels(&self) -> Vec<Panel> {
         let window = (self.losses.len() / 40).max(1);
         let loss = |name: &str, value: fn(&LossRow) -> f64| {
             let points: Vec<(f64, f64)> = self.losses.iter().map(|row| (row.epoch, value(row))).collect();
@@ -129,7 +147,7 @@ impl GanMetrics {
         let mut panels = vec![panel("Losses", "loss", false, losses.into_iter().flatten().collect())];
         if !self.measures.is_empty() {
             let frechet = measure("Fréchet distance", |r| r.frechet).into();
-            panels.push(panel("Fréchet distance to real digits", "distance", true, frechet));
+            panels.push(panel("Fréchet distance to real pictures", "distance", true, frechet));
             let shares = [
                 measure("label recovered", |r| r.recovered),
                 measure("precision", |r| r.precision),
@@ -137,7 +155,7 @@ impl GanMetrics {
             ];
             panels.push(panel("Shares", "share", false, shares.into_iter().flatten().collect()));
         }
-        curves_picture(title, &panels)
+        panels
     }
 }
 
@@ -182,6 +200,34 @@ mod tests {
         let metrics = GanMetrics { losses: vec![row], measures: vec![MeasureRow::new(14, 1, &measured)] };
         let again = GanMetrics::parse(&metrics.losses_csv(), &metrics.measures_csv(&["cat", "dog"]));
         assert_eq!(again, Ok(metrics));
+    }
+
+    #[test]
+    fn curves_say_nothing_of_digits_as_a_gan_may_draw_anything() {
+        let loss = LossRow { round: 1, epoch: 1.0, real: 1.0, fake: 1.0, generator: 1.0, answer: 0.5 };
+        let metrics = GanMetrics { losses: vec![loss], measures: vec![MeasureRow::new(1, 1, &measures())] };
+        let panels = metrics.panels();
+        let titles: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
+        assert_eq!(titles, ["Losses", "Fréchet distance to real pictures", "Shares"]);
+    }
+
+    #[test]
+    fn a_distance_that_is_no_finite_number_is_told_of_once_a_run() {
+        let mut metrics = GanMetrics::default();
+        let mut told = |epoch: usize, frechet: f64| {
+            metrics.measured(MeasureRow::new(epoch, epoch, &Measures { frechet, ..measures() }))
+        };
+        assert_eq!(told(1, 2.0), None);
+        let warning = told(2, f64::NAN).unwrap();
+        assert!(
+            warning.starts_with("epoch 2: the Fréchet distance is NaN, so that this epoch is not the best"),
+            "{warning}"
+        );
+        assert_eq!([told(3, f64::INFINITY), told(4, 1.0)], [None, None]);
+        // A run that is resumed knows what was said.
+        let mut again = GanMetrics::parse(&metrics.losses_csv(), &metrics.measures_csv(&["cat", "dog"])).unwrap();
+        assert_eq!(again.measured(MeasureRow::new(5, 5, &Measures { frechet: f64::NAN, ..measures() })), None);
+        assert_eq!(again.measures.len(), 5);
     }
 
     #[test]

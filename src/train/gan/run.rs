@@ -18,18 +18,19 @@ use crate::graph::Store;
 use crate::infer::judge::Judge;
 use crate::infer::sample::{BATCH, PREFIX};
 use crate::infer::{Measures, Quality, Sampler};
-use crate::models::{At, Gan, ModelError, ModelFile};
-use crate::train::TrainError;
-use crate::train::folder::{EPOCH, Folder};
+use crate::models::{At, Gan, ModelError};
+use crate::run_files::TEST;
+use crate::train::keeping::{Best, EPOCH, Keeping};
 use crate::train::metrics::as_written;
 use crate::train::pacing::Pacing;
 use crate::train::provenance::Provenance;
-use crate::train::schedule::epochs_behind;
+use crate::train::resume::Start;
+use crate::train::{Folder, Precision, TrainError};
 
 mod checkpoint;
 mod pictures;
 
-use checkpoint::{same_judge, state_of};
+use checkpoint::{history, same_judge, state_of};
 pub use pictures::MEASURE_SEED;
 
 /// What a run reports while it trains.
@@ -64,7 +65,8 @@ pub enum GanEvent<'a> {
         /// Epochs done.
         epoch: usize,
         measures: &'a Measures,
-        /// Whether the Fréchet distance is less than at every earlier measurement.
+        /// Whether the Fréchet distance is less than at every earlier measurement; or this is the last one, and none was
+        /// a finite number.
         best: bool,
     },
     /// Something that a person should know about but that does not end the run.
@@ -105,13 +107,6 @@ pub struct GanRun<'a> {
     pub report: &'a mut dyn FnMut(GanEvent),
 }
 
-/// The best epoch so far, by Fréchet distance.
-#[derive(Clone, Copy, Debug, Default)]
-struct Best {
-    epoch: usize,
-    frechet: f64,
-}
-
 struct Loop<'a> {
     run: GanRun<'a>,
     provenance: Provenance,
@@ -124,11 +119,9 @@ struct Loop<'a> {
     image: [usize; 3],
     classes: usize,
     metrics: GanMetrics,
+    /// By Fréchet distance; its score is how far that lies below zero.
     best: Best,
-    /// The best generator, until it is written.
-    unsaved: Option<ModelFile>,
-    /// The epoch of the best generator that is written; 0 if there is none.
-    written: usize,
+    keeping: Keeping,
     round: usize,
     /// The epoch whose groups are on the device.
     grouped: usize,
@@ -189,24 +182,20 @@ impl GanRun<'_> {
             0 => None,
             _ => Some(Judge::declare(&mut store, self.settings.judge.as_deref())?),
         };
-        let kept = self.folder.kept()?;
-        if let Some(kept) = &kept {
-            kept.same_data(&digest, &self.data.class_names)?;
-            if let Some(judge) = &judge {
-                same_judge(kept, judge)?;
-            }
-            if let Some(warning) = self.folder.mend(kept)? {
-                (self.report)(GanEvent::Warning(warning));
-            }
+        let start = self.folder.start()?;
+        start.check_data(&digest, &self.data.class_names)?;
+        if let (Some(kept), Some(judge)) = (start.kept(), &judge) {
+            same_judge(kept, judge)?;
         }
-        let checkpoint = kept.as_ref().filter(|kept| !kept.is_over);
-        let is_over = kept.is_some() && checkpoint.is_none();
-        let state = match checkpoint {
-            Some(checkpoint) => state_of(checkpoint, &steps)?,
-            None => steps.initial(self.settings.seed),
+        if let Some(warning) = self.folder.mend(&start)? {
+            (self.report)(GanEvent::Warning(warning));
+        }
+        let state = match &start {
+            Start::From(checkpoint) => state_of(checkpoint, &steps)?,
+            Start::Anew | Start::Over(_) => steps.initial(self.settings.seed),
         };
-        let (metrics, best) = self.history(state.round as usize)?;
-        let written = self.check_kept(kept.as_ref(), best, &steps, state.round as usize)?;
+        let (metrics, best) = history(&self.folder, state.round as usize)?;
+        let written = self.check_kept(&start, &metrics, best, &steps)?;
         let (data, judge_place) = (self.settings.data.clone(), self.settings.judge.clone());
         self.folder.change_settings(|was: GanSettings| GanSettings { data, judge: judge_place, ..was })?;
 
@@ -233,7 +222,7 @@ impl GanRun<'_> {
 
         let round = state.round as usize;
         let mut this = Loop {
-            provenance: Provenance::new(self.device, checkpoint.map(|checkpoint| &checkpoint.file)),
+            provenance: Provenance::new(self.device, start.checkpoint(), self.settings.seed, Precision::F32),
             run: self,
             steps,
             sampler,
@@ -244,11 +233,12 @@ impl GanRun<'_> {
             classes,
             metrics,
             best,
-            unsaved: None,
-            written,
+            keeping: Keeping::new(written),
             round,
             grouped: 0,
         };
+        let is_over = start.is_over();
+        drop(start);
         if !is_over && let Some(round) = this.rounds()? {
             return Ok(GanOutcome::Stopped { round });
         }
@@ -261,32 +251,22 @@ impl GanRun<'_> {
     }
 }
 
-impl Best {
-    /// Whether this epoch is better than all before; if so, it becomes the best.
-    fn take(&mut self, epoch: usize, frechet: f64) -> bool {
-        let better = self.epoch == 0 || frechet < self.frechet;
-        if better {
-            *self = Best { epoch, frechet };
-        }
-        better
-    }
-}
-
 impl Loop<'_> {
     /// Runs all remaining rounds; `Some` with the round where it was asked to stop.
     fn rounds(&mut self) -> Result<Option<usize>, TrainError> {
-        let total = self.steps.generator.steps();
+        let epochs = self.steps.epochs;
+        let total = epochs.total();
         (self.run.report)(GanEvent::Started {
             rounds: total,
             first: self.round,
-            images: self.steps.images,
+            images: epochs.images,
             generator: self.steps.generator.parameters.count_trainable(),
             discriminator: self.steps.discriminator.parameters.count_trainable(),
         });
         let most = self.steps.most_rounds();
         let flops = self.steps.flops().max(1);
         let quick = usize::try_from(WINDOW_FLOPS / flops).unwrap_or(most);
-        let mut pacing = Pacing::new((self.epoch_start(1) / ROWS_PER_EPOCH).min(quick), most, CHUNK, CHECKPOINT);
+        let mut pacing = Pacing::new((epochs.start(1) / ROWS_PER_EPOCH).min(quick), most, CHUNK, CHECKPOINT);
         if self.round == 0 {
             self.snapshot(0)?;
         }
@@ -299,7 +279,7 @@ impl Loop<'_> {
             let began = Instant::now();
             let epoch = self.epochs_done();
             self.regroup(epoch)?;
-            let (from, to) = (self.epoch_start(epoch), self.epoch_start(epoch + 1).min(total));
+            let (from, to) = epochs.bounds(epoch);
             let count = pacing.until(self.round, from, to) - self.round;
             self.run_rounds(count, pacing.window)?;
             self.tell(count, began);
@@ -332,15 +312,9 @@ impl Loop<'_> {
         Ok(())
     }
 
-    fn epoch_start(&self, epoch: usize) -> usize {
-        self.run.settings.rounds(epoch, self.steps.images)
-    }
-
     /// Whole epochs done at the current round.
     fn epochs_done(&self) -> usize {
-        let settings = &self.run.settings;
-        // The last round may extend into an epoch that does not exist.
-        (self.round * settings.batch * settings.discriminator_steps / self.steps.images).min(settings.epochs)
+        self.steps.epochs.done(self.round)
     }
 
     /// Runs rounds and records a row for each window in them; windows are counted from the epoch's first round.
@@ -364,12 +338,9 @@ impl Loop<'_> {
             let mean = |value: fn(&RoundLoss) -> f32| {
                 rows.iter().map(|row| f64::from(value(row))).sum::<f64>() / rows.len() as f64
             };
-            let GanSettings { batch, discriminator_steps, epochs, .. } = self.run.settings;
-            let epoch = epochs_behind(self.round, batch * discriminator_steps, self.steps.images);
             self.metrics.losses.push(LossRow {
                 round: self.round,
-                // A round may have more pictures than an epoch.
-                epoch: as_written(epoch.min(epochs as f64), 4),
+                epoch: as_written(self.steps.epochs.at(self.round), 4),
                 real: mean(|r| r.real),
                 fake: mean(|r| r.fake),
                 generator: mean(|r| r.generator),
@@ -381,7 +352,7 @@ impl Loop<'_> {
 
     fn tell(&mut self, rounds: usize, began: Instant) {
         let Some(last) = self.metrics.losses.last() else { return };
-        let images = (rounds * self.run.settings.batch * self.run.settings.discriminator_steps) as f64;
+        let images = (rounds * self.steps.epochs.batch) as f64;
         (self.run.report)(GanEvent::Trained {
             round: last.round,
             epoch: last.epoch,
@@ -391,9 +362,9 @@ impl Loop<'_> {
         });
     }
 
-    /// Makes a snapshot and, when it is due, a measurement. Returns whether this is the best epoch; without a judge,
-    /// the last is. `before` is how many epochs were done at the previous end: a round that takes more pictures than an
-    /// epoch has can end several at once.
+    /// Makes a snapshot and, when it is due, a measurement. Returns whether this is the best epoch; without a judge, or
+    /// where no distance is a finite number, the last is. `before` is how many epochs were done at the previous end: a
+    /// round that takes more pictures than an epoch has can end several at once.
     fn end_of_epoch(&mut self, before: usize) -> Result<bool, TrainError> {
         let epoch = self.epochs_done();
         self.snapshot(epoch)?;
@@ -407,9 +378,12 @@ impl Loop<'_> {
         let Some(quality) = &mut self.quality else { return Ok(last) };
         let measures = quality.measure(self.run.device, &generated)?;
         let row = MeasureRow::new(self.round, epoch, &measures);
-        let best = self.best.take(epoch, row.frechet);
-        self.metrics.measures.push(row);
+        let best = self.best.take(epoch, -row.frechet) || last && self.best.epoch == 0;
+        let doubt = self.metrics.measured(row);
         (self.run.report)(GanEvent::Measured { epoch, measures: &measures, best });
+        if let Some(doubt) = doubt {
+            (self.run.report)(GanEvent::Warning(doubt));
+        }
         self.warn(epoch, &measures);
         Ok(best)
     }
@@ -451,17 +425,14 @@ impl Loop<'_> {
         quality.find_floor(self.run.device, &data.train)?;
         let measures = quality.measure(self.run.device, &generated)?;
         let text = format!("{}\n{}\n", Measures::csv_header(&data.class_names), measures.csv());
-        self.run.folder.write("test.csv", text.as_bytes())?;
+        self.run.folder.write(TEST, text.as_bytes())?;
         Ok(Some(measures))
     }
 
     /// The error where a network's loss is not finite after `good` good rounds.
     fn not_finite(&self, network: &'static str, good: usize) -> TrainError {
-        let settings = &self.run.settings;
-        // What the last round spoils is found when there is no next round.
-        let epoch = good * settings.batch * settings.discriminator_steps / self.steps.images + 1;
-        let epoch = epoch.min(settings.epochs);
-        let (generator_rate, discriminator_rate) = (settings.generator_rate, settings.discriminator_rate);
+        let GanSettings { generator_rate, discriminator_rate, .. } = self.run.settings;
+        let epoch = self.steps.epochs.next(good);
         TrainError::GanNotFinite { network, round: good + 1, epoch, generator_rate, discriminator_rate }
     }
 }

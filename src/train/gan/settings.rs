@@ -8,10 +8,10 @@ use crate::data::{ImageSet, Reading};
 use crate::models::{GanLoss, GanRecipe, ScheduleName};
 use crate::ops::concat::Concat;
 use crate::ops::optimizer::Optimizer;
-use crate::train::TrainError;
 use crate::train::learner::Method;
-use crate::train::schedule::{Schedule, check_length};
+use crate::train::schedule::Schedule;
 use crate::train::settings::{parse, word};
+use crate::train::{Epochs, TrainError};
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,16 +133,13 @@ impl GanSettings {
             return Err(TrainError::setting("batch", self.batch, wanted));
         }
         // The discriminator takes the most steps.
-        check_length(self.epochs, images, self.batch)
+        Epochs { images, batch: self.batch, count: self.epochs }.check()
     }
 
-    /// Rounds, each of the discriminator's steps and one of the generator's, until `epoch` epochs of `images` real
-    /// pictures are done.
-    ///
-    /// # Panics
-    /// If a batch has no pictures or a round no step, which [`GanSettings::check`] refuses.
-    pub fn rounds(&self, epoch: usize, images: usize) -> usize {
-        (epoch * images).div_ceil(self.batch * self.discriminator_steps)
+    /// Where rounds, each of the discriminator's steps and one of the generator's, lie in the run's epochs, of `images`
+    /// real pictures each.
+    pub fn epochs_of(&self, images: usize) -> Epochs {
+        Epochs { images, batch: self.batch * self.discriminator_steps, count: self.epochs }
     }
 
     fn method(&self, peak: f32, steps: usize, average: f32) -> Method {
@@ -157,12 +154,12 @@ impl GanSettings {
 
     /// How the generator learns, with one step a round.
     pub fn generator_method(&self, images: usize) -> Method {
-        self.method(self.generator_rate, self.rounds(self.epochs, images), self.average)
+        self.method(self.generator_rate, self.epochs_of(images).total(), self.average)
     }
 
     /// How the discriminator learns.
     pub fn discriminator_method(&self, images: usize) -> Method {
-        let steps = self.rounds(self.epochs, images) * self.discriminator_steps;
+        let steps = self.epochs_of(images).total() * self.discriminator_steps;
         self.method(self.discriminator_rate, steps, 0.0)
     }
 }

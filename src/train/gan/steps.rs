@@ -8,9 +8,9 @@ use crate::graph::{BufferId, Place, Store};
 use crate::models::{Gan, Network};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
-use crate::train::TrainError;
 use crate::train::calibration::Calibration;
 use crate::train::learner::{Learned, Learner};
+use crate::train::{Epochs, TrainError};
 
 /// Steps of the discriminator that the ring of losses holds: the most that may run before the host reads it.
 pub const RING: usize = 1024;
@@ -21,8 +21,8 @@ pub struct GanSteps {
     pub discriminator: Learner,
     pub generator_network: Network,
     pub discriminator_network: Network,
-    /// Real pictures in an epoch.
-    pub images: usize,
+    /// Where rounds lie in the run's epochs.
+    pub epochs: Epochs,
     /// The discriminator's step alone, where it takes more than one a round.
     discriminator_plan: Option<Plan>,
     /// The discriminator's last step and the generator's.
@@ -114,7 +114,7 @@ impl GanSteps {
         Ok(GanSteps {
             generator_network: network,
             discriminator_network: critic_network,
-            images,
+            epochs: settings.epochs_of(images),
             discriminator_plan,
             round_plan,
             calibration,

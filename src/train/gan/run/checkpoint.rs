@@ -1,15 +1,16 @@
 //! What a GAN's run saves to resume from, and how that is read back; and the generator that it keeps.
 
-use super::{Best, GanRun, Loop};
+use super::{GanRun, Loop};
 use crate::infer::judge::Judge;
 use crate::infer::sample::PREFIX;
-use crate::models::{DATA_DIGEST, ModelFile};
-use crate::report;
-use crate::train::folder::{BEST_EPOCH, Checkpoint, Folder};
-use crate::train::gan::metrics::{GanMetrics, LOSSES, MEASURES};
+use crate::models::ModelFile;
+use crate::run_files::{LOSSES, MEASURES};
+use crate::train::gan::metrics::GanMetrics;
 use crate::train::gan::steps::{GanState, GanSteps};
+use crate::train::keeping::{Best, EPOCH};
+use crate::train::resume::{Checkpoint, Start};
 use crate::train::settings::text_of;
-use crate::train::{Precision, TrainError};
+use crate::train::{Folder, TrainError};
 
 /// What the names of the discriminator's tensors in a checkpoint begin with.
 const CRITIC: &str = "discriminator/";
@@ -33,10 +34,34 @@ pub(super) fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Jud
 
 /// What a checkpoint holds, fitted to the steps.
 pub(super) fn state_of(checkpoint: &Checkpoint, steps: &GanSteps) -> Result<GanState, TrainError> {
-    let [round, seed] = checkpoint.clock("round", steps.generator.steps())?;
+    let [round, seed] = checkpoint.clock("round", steps.epochs.total())?;
     let Checkpoint { file, path, .. } = checkpoint;
     let generator = steps.generator.learned(file, PREFIX, path)?;
     Ok(GanState { round, seed, generator, discriminator: steps.discriminator.learned(file, CRITIC, path)? })
+}
+
+/// All metrics that a folder has.
+fn recorded(folder: &Folder) -> Result<GanMetrics, TrainError> {
+    let read = |name| Ok::<_, TrainError>(folder.read(name)?.unwrap_or_default());
+    let parsed = GanMetrics::parse(&read(LOSSES)?, &read(MEASURES)?);
+    parsed.map_err(|reason| TrainError::Resume { path: folder.path().into(), reason })
+}
+
+/// The metrics up to a round, and the best epoch in them. Rows after the checkpoint belong to rounds that are done
+/// again.
+///
+/// # Errors
+/// Losses that are missing, or end before that round.
+pub(super) fn history(folder: &Folder, round: usize) -> Result<(GanMetrics, Best), TrainError> {
+    let mut metrics = recorded(folder)?;
+    metrics.losses.retain(|row| row.round <= round);
+    metrics.measures.retain(|row| row.round <= round);
+    folder.check_reach(LOSSES, "round", metrics.losses.last().map_or(0, |row| row.round), round)?;
+    let mut best = Best::default();
+    for row in &metrics.measures {
+        best.take(row.epoch, -row.frechet);
+    }
+    Ok((metrics, best))
 }
 
 impl GanRun<'_> {
@@ -44,69 +69,47 @@ impl GanRun<'_> {
     /// where the run does not say which its own was.
     ///
     /// # Errors
-    /// [`TrainError::Resume`], and those of reading what the run is resumed from.
-    pub fn check_judge(folder: &Folder, judge: &Judge, is_given: bool) -> Result<(), TrainError> {
-        let Some(kept) = folder.kept()? else { return Ok(()) };
+    /// [`TrainError::Resume`].
+    pub fn check_judge(start: &Start, judge: &Judge, is_given: bool) -> Result<(), TrainError> {
+        let Some(kept) = start.kept() else { return Ok(()) };
         if is_given && !kept.file.metadata.contains_key(JUDGE_DIGEST) {
             let reason = "it is of an older version, which does not say by which judge it was measured. Put the judge \
                           back where it was, and leave out --judge"
                 .into();
-            return Err(TrainError::Resume { path: kept.path, reason });
+            return Err(TrainError::Resume { path: kept.path.clone(), reason });
         }
-        same_judge(&kept, judge)
+        same_judge(kept, judge)
     }
 
-    /// All metrics that the folder has.
-    fn metrics(&self) -> Result<GanMetrics, TrainError> {
-        let read = |name| Ok::<_, TrainError>(self.folder.read(name)?.unwrap_or_default());
-        let parsed = GanMetrics::parse(&read(LOSSES)?, &read(MEASURES)?);
-        parsed.map_err(|reason| TrainError::Resume { path: self.folder.path().into(), reason })
-    }
-
-    /// Refuses a best generator that does not belong to what the run goes on from, which is at `round`, and a folder
-    /// without the checkpoint that it once had. Returns the epoch of the best generator.
+    /// Refuses a best generator that does not belong to what the run starts from, and a folder without the checkpoint
+    /// that it once had. `metrics` and `best` are those up to there. Returns the epoch of the best generator.
     pub(super) fn check_kept(
         &self,
-        kept: Option<&Checkpoint>,
+        start: &Start,
+        metrics: &GanMetrics,
         best: Best,
         steps: &GanSteps,
-        round: usize,
     ) -> Result<usize, TrainError> {
-        let settings = &self.settings;
-        match kept {
-            Some(generator) if generator.is_over => generator.epoch(),
-            Some(checkpoint) => {
-                let known = match settings.measure {
+        match start {
+            Start::Over(generator) => generator.epoch(),
+            Start::From(checkpoint) => {
+                let done = checkpoint.epoch()?;
+                let known = match best.epoch {
                     // Without a judge the last generator is the only one that is kept.
-                    0 if round == steps.generator.steps() => checkpoint.epoch()?,
-                    _ => best.epoch,
+                    0 if self.settings.measure == 0 && done == self.settings.epochs => done,
+                    // Distances that are no finite numbers choose none, but older versions took the first of them.
+                    0 => metrics.measures.first().map_or(0, |row| row.epoch),
+                    epoch => epoch,
                 };
                 self.folder.check_best(checkpoint, known, MEASURES)
             }
-            None => {
+            Start::Anew => {
                 // A round may end several epochs.
-                let pictures = settings.rounds(1, steps.images) * settings.batch * settings.discriminator_steps;
-                let first = (pictures / steps.images).min(settings.epochs);
-                self.folder.check_lost(self.metrics()?.losses.last().map_or(0.0, |row| row.epoch), first)
+                let first = steps.epochs.done(steps.epochs.start(1));
+                let losses = recorded(&self.folder)?.losses;
+                self.folder.check_lost(losses.last().map_or(0.0, |row| row.epoch), first)
             }
         }
-    }
-
-    /// The metrics up to a round, and the best epoch in them. Rows after the checkpoint belong to rounds that are done
-    /// again.
-    ///
-    /// # Errors
-    /// Losses that are missing, or end before that round.
-    pub(super) fn history(&self, round: usize) -> Result<(GanMetrics, Best), TrainError> {
-        let mut metrics = self.metrics()?;
-        metrics.losses.retain(|row| row.round <= round);
-        metrics.measures.retain(|row| row.round <= round);
-        self.folder.check_reach(LOSSES, "round", metrics.losses.last().map_or(0, |row| row.round), round)?;
-        let mut best = Best::default();
-        for row in &metrics.measures {
-            best.take(row.epoch, row.frechet);
-        }
-        Ok((metrics, best))
     }
 }
 
@@ -115,13 +118,9 @@ impl Loop<'_> {
     fn file(&self) -> ModelFile {
         let run = &self.run;
         let mut file = ModelFile::of_gan(&run.gan, self.image, &run.data.class_names);
-        file.set("data", &run.data.name);
-        file.set(DATA_DIGEST, &self.digest);
-        file.set_pictures(run.data.pictures);
-        file.set_hold_out(run.settings.reading.hold_out);
+        self.provenance.describe(&mut file, &run.data, &self.digest, &run.settings.reading);
         file.set("trained", text_of(&run.settings));
-        self.provenance.describe(&mut file, run.settings.seed, Precision::F32);
-        file.set("epoch", self.epochs_done());
+        file.set(EPOCH, self.epochs_done());
         if let Some(quality) = &self.quality {
             file.set(JUDGE_DIGEST, &quality.judge.digest);
         }
@@ -149,25 +148,12 @@ impl Loop<'_> {
         Ok(file)
     }
 
-    /// Writes curves, metrics, the generator if this is the best, and a checkpoint. The checkpoint is never ahead of the
-    /// others, and the generator gets ahead of it only where the checkpoint itself cannot be written.
+    /// Writes curves, metrics, the generator if this is the best, and a checkpoint.
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         // Nothing is kept of a state that a run cannot resume from.
         let state = self.state()?;
-        if is_best {
-            self.unsaved = Some(self.best_file()?);
-        }
-        let folder = &self.run.folder;
-        let picture = self.metrics.picture(&self.run.settings.model)?;
-        report::save_png(&picture, folder.path().join("curves.png"))?;
-        folder.write(MEASURES, self.metrics.measures_csv(&self.run.data.class_names).as_bytes())?;
-        folder.write(LOSSES, self.metrics.losses_csv().as_bytes())?;
-        if let Some(best) = &self.unsaved {
-            self.written = folder.save_best(best)?;
-            self.unsaved = None;
-        }
+        let best = if is_best { Some(self.best_file()?) } else { None };
         let mut file = self.file();
-        file.set(BEST_EPOCH, self.written);
         file.add_u32("clock", &[state.round, state.seed]);
         for (learner, prefix, learned) in [
             (&self.steps.generator, PREFIX, &state.generator),
@@ -177,6 +163,9 @@ impl Loop<'_> {
             file.add_flat(prefix, learner.parameters.running(), &learned.running);
             learner.add_to(&mut file, prefix, learned);
         }
-        folder.save_checkpoint(&file)
+        let curves = self.metrics.picture(&self.run.settings.model)?;
+        let measures = self.metrics.measures_csv(&self.run.data.class_names);
+        let tables = [(MEASURES, measures), (LOSSES, self.metrics.losses_csv())];
+        self.keeping.save(&self.run.folder, &curves, &tables, best, file)
     }
 }

@@ -7,8 +7,8 @@ use crate::infer::sample::{Source, labelled, rows_by_class};
 use crate::report::gif::GifWriter;
 use crate::report::grid::Grid;
 use crate::report::{self, Colours};
+use crate::run_files::{ANIMATION, SNAPSHOTS};
 use crate::train::TrainError;
-use crate::train::folder::{ANIMATION, SNAPSHOTS};
 
 /// A snapshot has a row for each of this many latents, and a column for each class, 10 columns at most.
 const SNAPSHOT: usize = 10;

@@ -1,0 +1,120 @@
+//! What a run keeps in its folder, and in which order it is written: one that a killed run can be resumed from.
+
+use image::RgbImage;
+
+use super::{Folder, TrainError};
+use crate::models::ModelFile;
+use crate::report;
+use crate::run_files::CURVES;
+
+/// Metadata: the epochs that a checkpoint or a best model has behind it.
+pub(super) const EPOCH: &str = "epoch";
+/// Metadata of a checkpoint: the epoch of the best model, 0 if there is none yet.
+pub(super) const BEST_EPOCH: &str = "best_epoch";
+
+/// The best epoch so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Best {
+    /// 0 if there is none.
+    pub epoch: usize,
+    /// The higher, the better.
+    pub score: f64,
+}
+
+impl Best {
+    /// Whether this epoch is better than all before; if so, it becomes the best. With a score that is not finite it
+    /// never is.
+    pub fn take(&mut self, epoch: usize, score: f64) -> bool {
+        let better = score.is_finite() && (self.epoch == 0 || score > self.score);
+        if better {
+            *self = Best { epoch, score };
+        }
+        better
+    }
+}
+
+/// The best model of a folder: the one that is written, and the one that is still to be.
+pub(super) struct Keeping {
+    /// The best model, until it is written.
+    unsaved: Option<ModelFile>,
+    /// The epoch of the best model that is written; 0 if there is none.
+    written: usize,
+}
+
+impl Keeping {
+    /// For a folder whose best model is of epoch `written`; 0 if it has none.
+    pub fn new(written: usize) -> Keeping {
+        Keeping { unsaved: None, written }
+    }
+
+    /// Writes curves, tables (each with its name), the best model if there is a new one, and a checkpoint. The checkpoint
+    /// is never ahead of the others, and the model gets ahead of it only where the checkpoint itself cannot be written.
+    /// While another program has the curves open, nothing is written at all. A best model that could not be written is
+    /// written the next time.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn save(
+        &mut self,
+        folder: &Folder,
+        curves: &RgbImage,
+        tables: &[(&str, String)],
+        best: Option<ModelFile>,
+        mut checkpoint: ModelFile,
+    ) -> Result<(), TrainError> {
+        self.unsaved = best.or(self.unsaved.take());
+        report::save_png(curves, folder.path().join(CURVES))?;
+        for (name, text) in tables {
+            folder.write(name, text.as_bytes())?;
+        }
+        if let Some(best) = &self.unsaved {
+            self.written = folder.save_best(best)?;
+            self.unsaved = None;
+        }
+        checkpoint.set(BEST_EPOCH, self.written);
+        folder.save_checkpoint(&checkpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run_files::METRICS;
+
+    #[test]
+    fn the_best_epoch_is_the_first_of_the_highest_score_and_never_one_without_a_finite_score() {
+        let mut best = Best::default();
+        let scores = [f64::NAN, f64::INFINITY, -3.0, -3.0, f64::NAN, -2.0, f64::NEG_INFINITY];
+        let taken: Vec<bool> = scores.iter().enumerate().map(|(i, score)| best.take(i + 1, *score)).collect();
+        assert_eq!(taken, [false, false, true, false, false, true, false]);
+        assert_eq!((best.epoch, best.score), (6, -2.0));
+    }
+
+    #[test]
+    fn a_best_model_that_cannot_be_written_is_written_the_next_time_and_no_checkpoint_names_it_before() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create(parent.path(), "net").unwrap();
+        let file = |epoch: usize| {
+            let mut file = ModelFile::default();
+            file.set("architecture", "none");
+            file.set(EPOCH, epoch);
+            file
+        };
+        let mut keeping = Keeping::new(0);
+        let curves = RgbImage::new(1, 1);
+        let mut save = |best: Option<ModelFile>, epoch| {
+            keeping.save(&folder, &curves, &[(METRICS, String::new())], best, file(epoch))
+        };
+        // A folder cannot be replaced by a file.
+        std::fs::create_dir(folder.best()).unwrap();
+        std::fs::write(folder.best().join("in the way"), "").unwrap();
+        assert!(save(Some(file(1)), 1).is_err());
+        assert!(folder.path().join(CURVES).exists() && folder.path().join(METRICS).exists());
+        assert!(!folder.last().exists(), "the checkpoint comes last");
+
+        std::fs::remove_dir_all(folder.best()).unwrap();
+        save(None, 2).unwrap();
+        assert_eq!(ModelFile::load(folder.best()).unwrap().metadata[EPOCH], "1");
+        assert_eq!(ModelFile::load(folder.last()).unwrap().metadata[BEST_EPOCH], "1");
+    }
+}
