@@ -16,3 +16,13 @@ pub fn digest_of(text: &str) -> u64 {
 pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn hashes_are_those_that_are_published_for_fnv_1a() {
+        for (text, wanted) in [("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)] {
+            assert_eq!(super::hash(text.as_bytes()), wanted, "{text}");
+        }
+    }
+}

@@ -427,6 +427,12 @@ mod tests {
         assert_eq!(placed(&[]), (vec![], vec![]));
     }
 
+    #[test]
+    fn the_memory_for_intermediate_results_is_told_in_bytes() {
+        let plan = Plan { scratch: vec![640, 128], ..Plan::new(&Graph::new()) };
+        assert_eq!(plan.scratch_bytes(), 4 * 768);
+    }
+
     proptest::proptest! {
         #[test]
         fn no_two_results_are_in_one_buffer_at_one_time(

@@ -3,17 +3,27 @@
 
 mod golden;
 
+use std::sync::Arc;
+
 use golden::gpu;
 use inkgrad::check;
 use inkgrad::device::cpu::Cpu;
 use inkgrad::device::gpu::{Class, Gpu};
 use inkgrad::device::{Device, DeviceError};
 use inkgrad::graph::{BufferId, Graph, Place, Store};
-use inkgrad::ops::cases;
+use inkgrad::ops::activation::{Act, Activation};
+use inkgrad::ops::case::Fill;
+use inkgrad::ops::conv2d::{Padding, conv2d};
 use inkgrad::ops::elementwise::{Fill as FillWith, Mul, Scale};
+use inkgrad::ops::kernel::MAX_GROUPS;
 use inkgrad::ops::loss::Pairwise;
+use inkgrad::ops::matmul::{Layout, MatMul};
+use inkgrad::ops::pool::MaxPool;
 use inkgrad::ops::record::{RecordLoss, Told};
 use inkgrad::ops::reduce::Sum;
+use inkgrad::ops::sample::{GatherImages, Order};
+use inkgrad::ops::softmax::Softmax;
+use inkgrad::ops::{Case, cases};
 use inkgrad::plan::Plan;
 use inkgrad::tensor::Tensor;
 
@@ -44,6 +54,89 @@ fn every_shader_agrees_with_its_twin() {
                 .unwrap_or_else(|fault| panic!("{} as {class}, subgroups {subgroups:?}: {fault}", gpu.name()));
         }
     }
+}
+
+/// What would take `tests/races`, which runs every case of the table invocation by invocation, too long.
+#[test]
+fn shaders_agree_with_their_twins_where_workgroups_fill_two_rows_and_invocations_take_eight_rows_of_vectors() {
+    let name =
+        "shaders_agree_with_their_twins_where_workgroups_fill_two_rows_and_invocations_take_eight_rows_of_vectors";
+    let Some(mut adapter) = golden::adapter(name) else { return };
+    (adapter.info.class, adapter.info.subgroups) = (Class::Discrete, None);
+    let mut gpu = Gpu::open(&adapter).unwrap();
+    let product = |layout, a: [usize; 2], b: [usize; 2]| {
+        let case = Case::new("728x364x8", Arc::new(MatMul::new(layout))).no_derivative();
+        case.input(Tensor::f32(a), Fill::Uniform).input(Tensor::f32(b), Fill::Uniform)
+    };
+    // An image is a workgroup.
+    let gather = GatherImages::new(10, MAX_GROUPS + 2, [1, 1, 1], [0.13, 0.31], Order::Shuffled);
+    let gathered = Case::new("in two rows of workgroups", Arc::new(gather)).no_derivative();
+    for case in [
+        product(Layout::NN, [728, 8], [8, 364]),
+        product(Layout::NT, [728, 8], [364, 8]),
+        product(Layout::TN, [8, 728], [8, 364]),
+        gathered.input(Tensor::u32([3]), Fill::Below(u32::MAX)).input(Tensor::u32([2]), Fill::Words(&[0, 7])),
+    ] {
+        check::against_twin(&case, &mut gpu).unwrap_or_else(|fault| panic!("{fault}"));
+    }
+}
+
+#[test]
+fn what_is_no_number_is_hidden_by_no_maximum_on_any_device() {
+    // A run that has gone wrong would go on unnoticed, and a broken network would be right about some images.
+    for (name, open) in golden::devices("what_is_no_number_is_hidden_by_no_maximum_on_any_device") {
+        let (mut store, mut graph, mut device) = (Store::default(), Graph::new(), open());
+        let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+        let image = stored(Tensor::f32([1, 2, 2, 4]));
+        let [logits, pairs] = [[4, 4], [16, 1]].map(|dims| Place { tensor: Tensor::f32(dims), ..image.clone() });
+        let [labels, clock] = [4, 2].map(|len| stored(Tensor::u32([len])));
+        let targets = stored(pairs.tensor.clone());
+        let [rectified, pooled] = [[1, 2, 2, 4], [1, 1, 1, 4]].map(|dims| stored(Tensor::f32(dims)));
+        let rings = [(); 2].map(|()| stored(Tensor::f32([1, 2])));
+
+        let x = graph.read(&image);
+        let made = graph.apply(Activation(Act::Relu), &[x]).unwrap();
+        graph.assign(made, rectified.clone()).unwrap();
+        let made = graph.apply(MaxPool::new(2, 2), &[x]).unwrap();
+        graph.assign(made, pooled.clone()).unwrap();
+        let told = [
+            (Told::Classes { smoothing: 0.0 }, [&logits, &labels, &clock]),
+            (Told::Halves(Pairwise::Hinge), [&pairs, &targets, &clock]),
+        ];
+        for ((told, inputs), ring) in told.into_iter().zip(&rings) {
+            let inputs = inputs.map(|place| graph.read(place));
+            graph.update(RecordLoss { slots: 1, told, ticks: false }, &inputs, vec![ring.clone()]).unwrap();
+        }
+        device.allocate(&store).unwrap();
+        // One in each row, channel and window, each time at another place.
+        let numbers: Vec<f32> = (0..16).map(|i| if i % 5 == 0 { f32::NAN } else { -1.0 }).collect();
+        device.write_f32(image.buffer, 0, &numbers).unwrap();
+        device.write(labels.buffer, 0, &[0, 1, 2, 3]).unwrap();
+        let plan = device.prepare(&Plan::new(&graph)).unwrap();
+        device.run(&[plan], 1).unwrap();
+        let mut left = |place: &Place| device.read_f32(place.buffer, 0, place.tensor.len()).unwrap();
+        let found = left(&rectified);
+        let is_right = |(i, x): (usize, &f32)| if i % 5 == 0 { x.is_nan() } else { *x == 0.0 };
+        assert!(found.iter().enumerate().all(is_right), "{name}: {found:?}");
+        let found = [left(&pooled), left(&rings[1])].concat();
+        assert!(found.iter().all(|x| x.is_nan()), "{name}: {found:?}");
+        let found = left(&rings[0]);
+        assert!(found[0].is_nan() && found[1] == 0.0, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn the_work_of_an_op_is_told_in_multiplications_and_additions_and_in_all_bytes_that_it_touches() {
+    let (mut store, mut graph) = (Store::default(), Graph::new());
+    let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+    let [x, weight] = [[1, 4, 4, 1], [3, 3, 1, 2]].map(|dims| stored(Tensor::f32(dims)));
+    let out = stored(Tensor::f32([1, 2, 2, 2]));
+    let [x, weight] = [&x, &weight].map(|place| graph.read(place));
+    let made = conv2d(&mut graph, x, weight, 1, Padding::Valid).unwrap();
+    graph.assign(made, out).unwrap();
+    let plan = Plan::new(&graph);
+    // Each of eight results is a sum of nine products.
+    assert_eq!((plan.flops(), plan.bytes()), (8 * 9 * 2, 4 * (16 + 18 + 8)));
 }
 
 #[test]
@@ -124,6 +217,20 @@ fn a_buffer_ends_where_its_store_says_on_every_device() {
 }
 
 #[test]
+fn words_that_go_to_a_device_in_several_pieces_come_back_as_they_were_sent() {
+    let Some(mut gpu) = gpu("words_that_go_to_a_device_in_several_pieces_come_back_as_they_were_sent") else { return };
+    // A piece has up to 32 MiB.
+    let words: Vec<u32> = (1..(32 << 20) / 4 + 1000).collect();
+    let mut store = Store::default();
+    let buffer = store.add("x", words.len() + 3);
+    gpu.allocate(&store).unwrap();
+    gpu.write(buffer, 3, &words).unwrap();
+    let mut back = vec![0; words.len()];
+    gpu.read(buffer, 3, &mut back).unwrap();
+    assert!(back == words, "they differ from {:?} on", (0..words.len()).find(|i| back[*i] != words[*i]));
+}
+
+#[test]
 fn a_plan_still_runs_after_another_one_asked_for_more_scratch() {
     let Some(mut gpu) = gpu("a_plan_still_runs_after_another_one_asked_for_more_scratch") else { return };
     let mut store = Store::default();
@@ -166,4 +273,28 @@ fn what_does_not_fit_a_device_is_an_error_that_names_the_op_or_the_buffer() {
     gpu.allocate(&store).unwrap();
     let error = gpu.prepare(&Plan::new(&graph)).unwrap_err().to_string();
     assert!(error.contains("fill") && error.contains("smaller batch"), "{error}");
+    // A set is kept whole only if a shader may see all of it.
+    assert!(gpu.room() <= gpu.info().limits.binding);
+}
+
+#[test]
+fn a_loop_that_a_driver_on_the_cpu_would_leave_unfinished_is_refused() {
+    let Some(mut adapter) = golden::adapter("a_loop_that_a_driver_on_the_cpu_would_leave_unfinished_is_refused") else {
+        return;
+    };
+    for (class, refused) in [(Class::Software, true), (Class::Discrete, false)] {
+        adapter.info.class = class;
+        let mut gpu = Gpu::open(&adapter).unwrap();
+        let (mut store, mut graph) = (Store::default(), Graph::new());
+        let [x, out] = [(); 2].map(|()| {
+            let tensor = Tensor::f32([1, 100_000]);
+            Place { buffer: store.add("", tensor.len()), offset: 0, tensor }
+        });
+        let x = graph.read(&x);
+        let shares = graph.apply(Softmax, &[x]).unwrap();
+        graph.assign(shares, out).unwrap();
+        gpu.allocate(&store).unwrap();
+        let told = gpu.prepare(&Plan::new(&graph)).err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(told.contains("softmax") && told.contains("rounds"), refused, "{class}: {told}");
+    }
 }

@@ -191,6 +191,15 @@ fn a_constant_that_wgsl_cannot_express_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_constant_stands_in_the_text_as_the_number_that_it_is() {
+    for x in [1.0f32 / 3.0, -1e-12, f32::MIN_POSITIVE, f32::MAX, 7.0] {
+        let text = shaders::text(&Kernel::flat("elementwise", "fill", 4).with("FACTOR", x)).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("const FACTOR: f32 = ")).unwrap();
+        assert_eq!(line.strip_suffix("f;").map(str::parse), Some(Ok(x)), "{line}");
+    }
+}
+
+#[test]
 fn every_optimizers_shader_is_valid_with_and_without_decay_and_average() {
     let (beta1, beta2, eps, rho) = (0.9, 0.999, 1e-8, 0.9);
     let sgd = |momentum, nesterov| Optimizer::Sgd { momentum, nesterov };

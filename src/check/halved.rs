@@ -6,6 +6,7 @@ use crate::device::{Device, cpu::Cpu};
 use crate::grad::grad;
 use crate::graph::{Graph, Place, Store};
 use crate::ops::Exact;
+use crate::ops::activation::{Act, Activation};
 use crate::ops::conv2d::{Padding, conv2d, conv2d_transposed};
 use crate::ops::elementwise::{Copy, Mul};
 use crate::ops::reduce::Sum;
@@ -70,14 +71,15 @@ impl Convolution {
         let mut stored = |tensor: Tensor| store.place("", tensor);
         let inputs = [Tensor::f32([n, h, w, c]), Tensor::f32([r, s, c, k])].map(&mut stored);
         let [image, weight] = [graph.read(&inputs[0]), graph.read(&inputs[1])];
-        // Stored values are 32-bit; a copy within the step can be halved.
-        let x = graph.apply(Copy, &[image])?;
+        // Stored values are 32-bit; what a step makes of them can be halved. These halves of some numbers stay exact, and
+        // their derivative is folded into the convolution's.
+        let x = graph.apply(Activation(Act::Leaky(0.5)), &[image])?;
         let convolve = if self.transposed { conv2d_transposed } else { conv2d };
         let made = convolve(&mut graph, x, weight, self.stride, self.padding)?;
         let y = graph.apply(Copy, &[made])?;
         let square = graph.apply(Mul, &[y, y])?;
         let loss = graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 0.5 }, &[square])?;
-        let derivatives = grad(&mut graph, loss, &[x, weight])?;
+        let derivatives = grad(&mut graph, loss, &[image, weight])?;
         let results = [y, derivatives[0], derivatives[1]];
         let outputs = results.map(|value| stored(graph.tensor(value).clone()));
         for (value, place) in results.into_iter().zip(&outputs) {

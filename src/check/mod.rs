@@ -126,7 +126,14 @@ fn compare(program: &Program, device: &mut dyn Device) -> Result<(), Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::device::rigged::{Moment, Rigged};
+    use crate::graph::ALIGNMENT;
+    use crate::ops::case::Fill;
+    use crate::ops::elementwise::Copy;
+    use crate::tensor::Tensor;
 
     fn reading(values: &[f64]) -> Reading {
         let values = Exact { data: values.to_vec(), shape: [values.len()].into() };
@@ -149,5 +156,48 @@ mod tests {
         }
         // Where the twin itself gives NaN, nothing is close to it.
         assert!(reading(&[f64::NAN]).hold_against(&[f64::NAN]).is_err());
+        // Small numbers, such as derivatives, are held against their own size.
+        assert!(reading(&[0.001_000_005]).hold_against(&[0.001]).is_ok());
+        assert!(reading(&[0.001_005]).hold_against(&[0.001]).is_err());
+    }
+
+    fn copy(n: usize) -> Case {
+        Case::new(n.to_string(), Arc::new(Copy)).input(Tensor::f32([n]), Fill::Uniform)
+    }
+
+    /// What is found about a card that spoils one word of the buffer of its last result in that run.
+    fn found(run: usize, word: fn(usize) -> usize) -> Result<(), Finding> {
+        let (mut result, mut runs) = (None, 0);
+        let mut card = Rigged::open("a card", move |cpu, moment| {
+            match moment {
+                Moment::Allocates(store) => result = store.buffers().map(|(id, _, words)| (id, words)).last(),
+                Moment::HasRun => {
+                    runs += 1;
+                    if let Some((id, words)) = result.filter(|_| runs == run) {
+                        cpu.write(id, word(words), &[7f32.to_bits()])?;
+                    }
+                }
+                _ => {}
+            }
+            Ok(())
+        });
+        against_twin(&copy(5), card.as_mut())
+    }
+
+    #[test]
+    fn a_card_that_gets_a_derivative_wrong_or_writes_beside_a_result_is_found() {
+        // A result lies behind that many words.
+        let first: fn(usize) -> usize = |_| ALIGNMENT;
+        assert!(matches!(found(1, first), Err(Finding::Wrong { .. })));
+        assert!(matches!(found(2, first), Err(Finding::Wrong { .. })));
+        assert!(found(3, first).is_ok());
+        assert!(matches!(found(1, |_| ALIGNMENT - 1), Err(Finding::Outside { .. })));
+        assert!(matches!(found(1, |words| words - 1), Err(Finding::Outside { .. })));
+    }
+
+    #[test]
+    fn the_quick_case_of_an_op_is_its_largest_that_is_quick() {
+        let kept = one_of_each([3, 8000, 70, 8001].map(copy).into());
+        assert_eq!(kept.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), ["copy 8000"]);
     }
 }

@@ -258,4 +258,31 @@ mod tests {
         let error = find("no such device").err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains("CPU ("), "{error}");
     }
+
+    #[test]
+    fn auto_takes_the_first_discrete_card_and_all_takes_each_card_once() {
+        let Some(adapter) = gpu::adapters().into_iter().next() else { return };
+        let card = |name: &str, class, backend| {
+            let mut card = adapter.clone();
+            card.info = AdapterInfo { backend, ..AdapterInfo::plain(name, class, 0) };
+            card
+        };
+        let list = arrange(vec![
+            card("llvmpipe", Class::Software, "Vulkan"),
+            card("Iris", Class::Integrated, "Vulkan"),
+            card("GeForce", Class::Discrete, "Vulkan"),
+            card("GeForce", Class::Discrete, "DX12"),
+        ]);
+        let auto: Vec<String> = list.iter().filter(|l| l.auto.is_some()).map(|l| l.choice.name()).collect();
+        assert_eq!(auto, ["GeForce (Vulkan)"]);
+        let all: Vec<String> = every_gpu(&list).iter().map(Choice::name).collect();
+        assert_eq!(all, ["Iris (Vulkan)", "GeForce (Vulkan)"]);
+    }
+
+    #[test]
+    fn a_tensor_is_no_larger_than_a_shader_may_see() {
+        let Some(mut adapter) = gpu::adapters().into_iter().next() else { return };
+        (adapter.info.limits.buffer, adapter.info.limits.binding) = (1 << 31, 1 << 27);
+        assert_eq!(Choice::Gpu(Box::new(adapter)).largest_tensor(), 1 << 27);
+    }
 }

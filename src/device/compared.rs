@@ -59,3 +59,28 @@ fn about(info: &AdapterInfo, cpu_name: &str) -> String {
 fn file(cache: &Path, about: &str) -> PathBuf {
     cache::entry(cache, "speeds", about, "json")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_preferred_only_where_it_is_clearly_faster() {
+        let info = AdapterInfo::plain("Iris", Class::Integrated, 0x8086);
+        let prefers = |cpu| Compared::new(&info, "CPU (8 threads)", [100.0, cpu]).prefers_cpu();
+        assert!(prefers(130.0));
+        assert_eq!([120.0, 100.0, 90.0].map(prefers), [false; 3]);
+    }
+
+    #[test]
+    fn speeds_are_remembered_for_the_driver_and_the_number_of_threads_that_they_were_measured_with() {
+        let cache = tempfile::tempdir().unwrap();
+        let info = AdapterInfo::plain("Iris", Class::Integrated, 0x8086);
+        let read = |info: &AdapterInfo, cpu: &str| Compared::read(cache.path(), info, cpu);
+        let speeds = Compared::new(&info, "CPU (8 threads)", [100.0, 130.0]);
+        speeds.keep(cache.path()).unwrap();
+        assert_eq!(read(&info, "CPU (8 threads)"), Some(speeds));
+        assert_eq!(read(&info, "CPU (1 thread)"), None);
+        assert_eq!(read(&AdapterInfo { driver: "31".into(), ..info }, "CPU (8 threads)"), None);
+    }
+}

@@ -23,7 +23,8 @@ pub enum Moment<'a> {
 type Rig = Box<dyn FnMut(&mut Cpu, Moment<'_>) -> Result<(), DeviceError> + Send>;
 
 pub struct Rigged {
-    name: String,
+    origin: Origin,
+    room: u64,
     cpu: Cpu,
     rig: Rig,
 }
@@ -34,7 +35,23 @@ impl Rigged {
         name: &str,
         rig: impl FnMut(&mut Cpu, Moment<'_>) -> Result<(), DeviceError> + Send + 'static,
     ) -> Box<dyn Device> {
-        Box::new(Rigged { name: name.into(), cpu: Cpu::new(), rig: Box::new(rig) })
+        Rigged::driven(name, &Cpu::new().origin().driver, rig)
+    }
+
+    /// One with this driver.
+    pub fn driven(
+        name: &str,
+        driver: &str,
+        rig: impl FnMut(&mut Cpu, Moment<'_>) -> Result<(), DeviceError> + Send + 'static,
+    ) -> Box<dyn Device> {
+        let (cpu, origin) = (Cpu::new(), Origin { device: name.into(), driver: driver.into() });
+        Box::new(Rigged { origin, room: cpu.room(), cpu, rig: Box::new(rig) })
+    }
+
+    /// One that has room for a set of so many bytes.
+    pub fn roomy(room: u64) -> Box<dyn Device> {
+        let origin = Origin { device: "a card".into(), driver: String::new() };
+        Box::new(Rigged { origin, room, cpu: Cpu::new(), rig: Box::new(|_, _| Ok(())) })
     }
 
     /// A GPU that is lost for good after so many runs. All that are opened with one `left` share the runs left.
@@ -54,13 +71,13 @@ impl Rigged {
 
 impl Device for Rigged {
     fn name(&self) -> String {
-        self.name.clone()
+        self.origin.device.clone()
     }
     fn origin(&self) -> Origin {
-        Origin { device: self.name(), ..self.cpu.origin() }
+        self.origin.clone()
     }
     fn room(&self) -> u64 {
-        self.cpu.room()
+        self.room
     }
     fn parts(&mut self) -> Vec<&mut dyn Device> {
         vec![self]

@@ -102,6 +102,14 @@ mod tests {
     }
 
     #[test]
+    fn sums_whose_parts_hold_a_piece_of_an_image_and_more_are_not_made_image_by_image() {
+        let images = Tensor::f32([8, 31, 31, 4]);
+        let together = |rows| ByImage::of(&images, 1)?.parts(&images, rows).map(|by_image| by_image.together);
+        assert_eq!([31, 961, 2 * 961].map(together), [Some(1), Some(1), Some(2)]);
+        assert_eq!([128, 62, 962].map(together), [None; 3]);
+    }
+
+    #[test]
     fn parts_of_a_sum_hold_whole_images_or_even_shares_of_one() {
         let rows = |dims: [usize; 4], about, most| rows_per_part(&Tensor::f32(dims), about, most);
         assert_eq!(rows([128, 28, 28, 16], 1024, 256), 784);

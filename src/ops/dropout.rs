@@ -172,4 +172,20 @@ mod tests {
         let both = draw(Dropout { groups: 2, ..one }, 2 * n);
         assert_eq!(both, [draw(one, n), draw(Dropout { stream: 0, ..one }, n)].concat());
     }
+
+    #[test]
+    fn some_images_of_a_batch_lose_what_they_lose_among_all() {
+        let (shape, few, of_clock) = (Shape::new([10, 70]), Shape::new([3, 70]), Shape::new([2]));
+        let (x, clock) = (vec![1.0; 700], [41, 9].map(f32::from_bits));
+        let clock = In { data: &clock, shape: &of_clock };
+        let op = Dropout { rate: 0.4, stream: 3, groups: 2 };
+        let inputs = [In { data: &x, shape: &shape }, clock];
+        let mut all = vec![f32::NAN; 700];
+        op.cpu(&inputs, &mut [Out { data: &mut all, shape: &shape }]);
+        // From the second of them on they are in the other group.
+        let mut some = vec![f32::NAN; 210];
+        let given = [In { data: &x[..210], shape: &few }, clock];
+        op.twin(&inputs)(4, &given, &mut [Out { data: &mut some, shape: &few }]);
+        assert_eq!(some, all[280..490]);
+    }
 }

@@ -68,6 +68,14 @@ fn a_network_that_is_sure_passes_on_no_number_that_slows_processors_down() {
 }
 
 #[test]
+fn a_network_that_is_nearly_sure_still_learns() {
+    let found = derivatives(CrossEntropyGrad { smoothing: 0.0, d_out: None }, &[0.0, -20.0, -50.0], &[0.0], 1);
+    for (found, logit) in found[1..].iter().zip([-20f32, -50.0]) {
+        assert!((found / logit.exp() - 1.0).abs() < 1e-4, "{found} at {logit}");
+    }
+}
+
+#[test]
 fn labels_are_not_smoothed_by_what_is_no_share() {
     use crate::ops::record::{RecordLoss, Told};
     let inputs = [Tensor::f32([2, 3]), Tensor::u32([2])];

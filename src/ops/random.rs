@@ -113,6 +113,14 @@ mod tests {
     }
 
     #[test]
+    fn another_seed_and_another_round_are_another_shuffle() {
+        let order = |seed, round| (0..97).map(|i| Shuffle::new(97, seed, round).at(i)).collect::<Vec<u32>>();
+        assert_ne!(order(1, 0), order(2, 0));
+        assert_ne!(order(1, 0), order(1, 1));
+        assert_ne!(order(1, 2), order(2, 1));
+    }
+
+    #[test]
     fn a_shuffle_sends_neighbours_where_it_sends_each() {
         for (count, first) in [(60_000, 12_345), (257, 0), (3, 1), (1, 0)] {
             let shuffle = Shuffle::new(count, 9, 4);

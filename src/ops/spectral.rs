@@ -256,7 +256,7 @@ impl Op for DivideGrad {
 
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for [m, k] in [[1, 1], [7, 5], [130, 33], [3, 301]] {
+    for [m, k] in [[1, 1], [7, 5], [130, 33], [3, 301], [301, 3]] {
         let name = format!("{m}x{k}");
         let (w, vectors, one) = (Tensor::f32([m, k]), Tensor::f32([m + k]), Tensor::f32([1]));
         let case = |op: Arc<dyn Op>| Case::new(name.clone(), op);
@@ -271,6 +271,8 @@ pub fn cases() -> Vec<Case> {
         let grad = case(Arc::new(DivideGrad)).input(w.clone(), Fill::Uniform);
         cases.push(grad.input(w, Fill::Uniform).no_derivative());
     }
+    let zeros = Case::new("7x5 of zeros", Arc::new(PowerIteration)).input(Tensor::f32([7, 5]), Fill::Words(&[0]));
+    cases.push(zeros.input(Tensor::f32([12]), Fill::Positive).no_derivative());
     cases
 }
 

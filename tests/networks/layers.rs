@@ -2,10 +2,11 @@
 //! statistics, and by one of two inputs.
 
 use inkgrad::device::{Device, cpu::Cpu};
-use inkgrad::grad::grad;
+use inkgrad::grad::{grad, grad_times};
 use inkgrad::graph::{Graph, GraphError, Place, Store, Value};
 use inkgrad::ops::activation::{Act, Activation};
-use inkgrad::ops::batch_norm::{Apply, batch_norm, batch_norm_fixed};
+use inkgrad::ops::batch_norm::{Apply, batch_norm, batch_norm_fixed, batch_norm_of_groups};
+use inkgrad::ops::concat::Concat;
 use inkgrad::ops::elementwise::Mul;
 use inkgrad::ops::loss::{CrossEntropy, Pairwise};
 use inkgrad::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
@@ -168,8 +169,9 @@ fn normalized(x: &[f64], affine: &[f64], stats: Option<&[f64]>, eps: f64) -> Vec
 
 #[test]
 fn the_derivative_of_batch_norm_goes_through_the_statistics() {
-    // Rows that fill one part and several; one channel, few and many.
-    for (shape, c) in [(vec![5], 1), (vec![3, 2, 3], 4), (vec![2, 67], 3), (vec![7], 21)] {
+    // Rows that fill one part and several; one channel, few and many; groups with statistics of their own.
+    let alone = [(vec![5], 1, 1), (vec![3, 2, 3], 4, 1), (vec![2, 67], 3, 1), (vec![7], 21, 1)];
+    for (shape, c, groups) in alone.into_iter().chain([(vec![4, 5], 3, 2), (vec![6, 70], 2, 3)]) {
         let shape: Vec<usize> = [shape.as_slice(), &[c]].concat();
         let n = shape.iter().product();
         let (x, affine, weight) = (numbers(n, 1), numbers(2 * c, 2), numbers(n, 3));
@@ -179,22 +181,53 @@ fn the_derivative_of_batch_norm_goes_through_the_statistics() {
                 vec![floats(&shape, &x), floats(&[2, c], &affine), floats(&shape, &weight), floats(&[2, c], &stats)];
             let got = run(&mut Cpu::new(), &inputs, |graph, v| {
                 let y = match training {
-                    true => batch_norm(graph, v[0], v[1], 1e-3)?.0,
+                    true => batch_norm_of_groups(graph, v[0], v[1], 1e-3, groups)?.0,
                     false => batch_norm_fixed(graph, v[0], v[3], v[1], 1e-3)?,
                 };
                 weighted(graph, y, v[2], &v[..2])
             });
             let fixed = exact(&stats);
             let loss = |x: &[f64], affine: &[f64]| -> f64 {
-                let y = normalized(x, affine, (!training).then_some(&fixed), f64::from(1e-3f32));
-                y.iter().zip(&weight).map(|(y, w)| y * f64::from(*w)).sum()
+                let stats = (!training).then_some(&fixed[..]);
+                let groups = x.chunks(x.len() / groups);
+                let y = groups.flat_map(|x| normalized(x, affine, stats, f64::from(1e-3f32)));
+                y.zip(&weight).map(|(y, w)| y * f64::from(*w)).sum()
             };
             let (x, affine) = (exact(&x), exact(&affine));
-            let what = format!("{shape:?} training {training}");
+            let what = format!("{shape:?} in {groups} groups, training {training}");
             assert_near(&format!("{what} by x"), &got[0], &differences(&x, |x| loss(x, &affine)), 2e-5);
             assert_near(&format!("{what} by affine"), &got[1], &differences(&affine, |a| loss(&x, a)), 2e-5);
         }
     }
+}
+
+#[test]
+fn a_value_that_is_added_twice_gets_both_derivatives_each_times_the_losss_factor() {
+    use inkgrad::ops::elementwise::Add;
+    let weight = numbers(5, 13);
+    let inputs = vec![floats(&[5], &numbers(5, 14)), floats(&[5], &numbers(5, 15)), floats(&[5], &weight)];
+    let got = run(&mut Cpu::new(), &inputs, |graph, v| {
+        let sum = graph.apply(Add, &v[..2])?;
+        let sum = graph.apply(Add, &[sum, v[0]])?;
+        let product = graph.apply(Mul, &[sum, v[2]])?;
+        let loss = graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 1.0 }, &[product])?;
+        grad_times(graph, loss, 8.0, &v[..2])
+    });
+    assert_eq!(got, [16.0f32, 8.0].map(|factor| weight.iter().map(|w| factor * w).collect::<Vec<f32>>()));
+}
+
+#[test]
+fn of_tensors_side_by_side_each_gets_the_derivative_of_its_own_columns() {
+    let weight = numbers(12, 16);
+    let sides = [1, 2, 3].map(|width| floats(&[2, width], &numbers(2 * width, 17)));
+    let inputs: Inputs = sides.into_iter().chain([floats(&[2, 6], &weight)]).collect();
+    // The first is data, and has none.
+    let got = run(&mut Cpu::new(), &inputs, |graph, v| {
+        let out = graph.apply(Concat, &v[..3])?;
+        weighted(graph, out, v[3], &v[1..3])
+    });
+    let columns = |from: usize, to: usize| [&weight[from..to], &weight[6 + from..6 + to]].concat();
+    assert_eq!(got, [columns(1, 3), columns(3, 6)]);
 }
 
 #[test]
@@ -285,6 +318,15 @@ fn activations_fold_into_the_ops_before_them() {
     assert!(has(&format!("{:?}", MaxPoolGrad { pool: MaxPool::new(2, 1), epilogue: relu(true) })));
     let left = plan.dispatches.iter().filter(|d| d.op.name().starts_with("activation")).count();
     assert_eq!(left, 1, "of four only the relu after the average pool stands alone");
+}
+
+#[test]
+fn a_window_is_held_against_both_sides_of_an_image() {
+    use inkgrad::ops::Op;
+    for [h, w, fits] in [[6, 3, 0], [3, 6, 0], [5, 6, 1]] {
+        let shape = MaxPool::new(5, 5).shape(&[Tensor::f32([1, h, w, 2])]);
+        assert_eq!(shape.is_ok(), fits == 1, "{h}x{w}: {shape:?}");
+    }
 }
 
 fn relu(derivative: bool) -> inkgrad::ops::Epilogue {

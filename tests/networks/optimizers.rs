@@ -7,7 +7,7 @@ use inkgrad::ops::updates::Tick;
 use inkgrad::plan::Plan;
 use inkgrad::tensor::Tensor;
 
-use crate::golden::{Golden, assert_near, gpu};
+use crate::golden::{Golden, assert_near, devices, gpu};
 
 /// An optimizer as a program: its weights, its gradients and how to take a step.
 struct Program {
@@ -63,10 +63,10 @@ fn start() -> Vec<f32> {
     (0..37u32).map(|i| crate::golden::stream(i, 99) as f32).collect()
 }
 
-fn agrees_with_pytorch(device: impl Fn() -> Box<dyn Device>) {
-    let golden = Golden::open("optimizers");
+/// The optimizers that the goldens have, with their rate and their decay.
+fn table() -> [(&'static str, f64, Optimizer, f32); 7] {
     let (beta1, beta2, eps) = (0.9, 0.999, 1e-7);
-    let table = [
+    [
         ("sgd", 0.05, Optimizer::Sgd { momentum: 0.9, nesterov: false }, 0.0),
         ("rmsprop", 0.001, Optimizer::RmsProp { rho: 0.9, eps }, 0.0),
         ("adagrad", 0.01, Optimizer::Adagrad { eps }, 0.0),
@@ -74,9 +74,13 @@ fn agrees_with_pytorch(device: impl Fn() -> Box<dyn Device>) {
         ("adam", 0.001, Optimizer::Adam { beta1, beta2, eps }, 0.0),
         ("nadam", 0.002, Optimizer::Nadam { beta1, beta2, eps, momentum_decay: 0.004 }, 0.0),
         ("adamw", 0.001, Optimizer::AdamW { beta1, beta2, eps }, 0.01),
-    ];
+    ]
+}
+
+fn agrees_with_pytorch(device: impl Fn() -> Box<dyn Device>) {
+    let golden = Golden::open("optimizers");
     // Gradients as they are, and of a loss that was scaled up.
-    for ((name, rate, optimizer, decay), scale) in table.iter().flat_map(|row| [(*row, 1.0), (*row, 1024.0)]) {
+    for ((name, rate, optimizer, decay), scale) in table().iter().flat_map(|row| [(*row, 1.0), (*row, 1024.0)]) {
         let update = Update { optimizer, decay, factor: 1.0 / scale, average: 0.0 };
         let mut program = Program::new(device(), update, &start(), &[rate; 12], &[1.0]);
         for step in 0..12 {
@@ -104,20 +108,35 @@ fn every_optimizer_takes_the_steps_of_pytorch_on_the_gpu() {
     }
 }
 
-/// Nesterov, decay on some blocks, a size that is no multiple of anything and splits over threads, and more steps
-/// than the table has rows: against the formulas in f64.
+#[test]
+fn a_weight_whose_gradient_has_always_been_0_stays_as_it_is() {
+    // As that of a pixel that is never inked: no moment may be divided by.
+    for (device, open) in devices("a_weight_whose_gradient_has_always_been_0_stays_as_it_is") {
+        for (name, rate, optimizer, _) in table() {
+            let update = Update { optimizer, decay: 0.0, factor: 1.0, average: 0.0 };
+            let mut program = Program::new(open(), update, &start(), &[rate], &[1.0]);
+            for _ in 0..2 {
+                program.step(&[0.0; 37]);
+            }
+            assert_eq!(program.weights(), start(), "{name} on the {device}");
+        }
+    }
+}
+
+/// Nesterov, gradients of a loss that was scaled up, decay on some blocks, a size that is no multiple of anything and
+/// splits over threads, and more steps than the table has rows: against the formulas in f64.
 fn holds_on_many_weights(device: Box<dyn Device>) {
     let n = 100_003;
     let start: Vec<f32> = (0..n).map(|i| crate::golden::stream(i, 1) as f32).collect();
     let mask: Vec<f32> = (0..n.div_ceil(64)).map(|block| f32::from(block % 3 == 0)).collect();
     let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true };
-    let update = Update { optimizer, decay: 0.1, factor: 1.0, average: 0.0 };
+    let update = Update { optimizer, decay: 0.1, factor: 1.0 / 1024.0, average: 0.0 };
     let mut program = Program::new(device, update, &start, &[0.1, 0.05], &mask);
     let mut wanted: Vec<f64> = start.iter().map(|w| f64::from(*w)).collect();
     let mut moments = vec![0.0; wanted.len()];
     for step in 0..3 {
         let gradients: Vec<f32> = (0..n).map(|i| crate::golden::stream(i, 2 + step) as f32).collect();
-        program.step(&gradients);
+        program.step(&gradients.iter().map(|g| 1024.0 * g).collect::<Vec<f32>>());
         let rate = [0.1, 0.05, 0.05][step as usize];
         for (i, g) in gradients.iter().map(|g| f64::from(*g)).enumerate() {
             wanted[i] *= 1.0 - rate * 0.1 * f64::from(mask[i / 64]);

@@ -308,6 +308,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_found_about_an_adapter_is_about_its_driver_and_its_matrix_units_too() {
+        let info = AdapterInfo::plain("GeForce", Class::Discrete, 0x10de);
+        let others = [
+            AdapterInfo { driver: "581".into(), ..info.clone() },
+            AdapterInfo { uses_matrix_units: true, ..info.clone() },
+            AdapterInfo { backend: "DX12", ..info.clone() },
+        ];
+        for other in others {
+            assert_ne!(other.identity(), info.identity(), "{other:?}");
+        }
+    }
+
+    #[test]
     fn the_build_of_a_system_stands_in_its_list_of_properties() {
         let plist =
             "<dict>\n\t<key>ProductBuildVersion</key>\n\t<string>25C56</string>\n\t<key>ProductName</key>\n</dict>";

@@ -299,6 +299,8 @@ mod tests {
         let with_units = AdapterInfo { matrix_units: units, uses_matrix_units: true, ..card() };
         let wanted = Target { matrices: units, ..Target::INTEGRATED };
         assert_eq!(open(&with_units).instead_of(&some_kernel()), Some(wanted));
+        layouts.choose(&some_kernel(), Some(Target::SOFTWARE));
+        assert_ne!(again.digest(), layouts.digest());
         layouts.choose(&some_kernel(), None);
         layouts.keep().unwrap();
         assert_eq!(open(&card()).len(), 0);

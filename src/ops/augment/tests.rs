@@ -116,20 +116,27 @@ fn draws_fill_their_ranges_evenly_and_change_with_step_seed_and_image() {
         ("zoom", 0.2, |d| d.zoom - 1.0),
         ("shear", 10f32.to_radians(), |d| d.shear),
     ];
-    for (name, most, of) in ranges {
+    let n = draws.len() as f64;
+    for (i, (name, most, of)) in ranges.into_iter().enumerate() {
         let shares: Vec<f64> = draws.iter().map(|d| f64::from(of(d) / most)).collect();
-        let n = shares.len() as f64;
         let (mean, square) = (shares.iter().sum::<f64>() / n, shares.iter().map(|x| x * x).sum::<f64>() / n);
         // Four standard errors: of a uniform number in -1..1 the deviation is 1/sqrt(3), of its square sqrt(4/45).
         assert!(mean.abs() < 4.0 * (1.0 / 3.0 / n).sqrt(), "{name}: mean {mean}");
         assert!((square - 1.0 / 3.0).abs() < 4.0 * (4.0 / 45.0 / n).sqrt(), "{name}: mean square {square}");
         assert!(shares.iter().all(|x| (-1.0001..1.0001).contains(x)), "{name}");
+        for (other, most, of) in &ranges[..i] {
+            let product = shares.iter().zip(&draws).map(|(x, d)| x * f64::from(of(d) / most)).sum::<f64>() / n;
+            assert!(product.abs() < 4.0 / 3.0 / n.sqrt(), "{name} with {other}: {product}");
+        }
     }
     let quarters: Vec<usize> = (0..4).map(|q| draws.iter().filter(|d| d.quarters == q).count()).collect();
     assert!(quarters.iter().all(|count| (880..1120).contains(count)), "{quarters:?}");
     for Draw { hole: [top, left, height, width], .. } in &draws {
         assert!(*height <= 14 && *width <= 14 && top + height <= 28 && left + width <= 28);
     }
+    // A tenth of 28 is nearer to 3 pixels than to 2.
+    let sides = (0..100).map(|i| Augment { erase: 0.1, ..op }.draw([0, 5], i, [28, 28]).hole[2]);
+    assert_eq!(sides.max(), Some(3));
     let one = op.draw([7, 5], 3, [28, 28]);
     for other in [op.draw([8, 5], 3, [28, 28]), op.draw([7, 6], 3, [28, 28]), op.draw([7, 5], 4, [28, 28])] {
         assert_ne!(one.turn, other.turn);

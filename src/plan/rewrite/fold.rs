@@ -132,4 +132,41 @@ mod tests {
         };
         assert_eq!(folded(activated, false), ["max_pool", "batch_norm.apply"]);
     }
+
+    #[test]
+    fn nothing_is_folded_into_an_op_that_would_then_do_it_too_early_or_for_other_channels() {
+        use crate::graph::Place;
+        use crate::ops::Dropout;
+        let mut store = Store::default();
+        let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+        let [a, b, out] = [(); 3].map(|()| stored(Tensor::f32([4, 4])));
+        let [stats, affine] = [(); 2].map(|()| stored(Tensor::f32([2, 4])));
+        let (bias, clock) = (stored(Tensor::f32([8])), stored(Tensor::u32([2])));
+        let made = |make: &dyn Fn(&mut Graph, [Value; 6]) -> Result<Value, GraphError>| {
+            let mut graph = Graph::new();
+            let given = [&a, &b, &stats, &affine, &bias, &clock].map(|place| graph.read(place));
+            let made = make(&mut graph, given).unwrap();
+            let made = graph.reshape(made, [4, 4]).unwrap();
+            graph.assign(made, out.clone()).unwrap();
+            ops(&graph)
+        };
+        let added_behind_an_activation = made(&|graph, [a, b, ..]| {
+            let x = graph.apply(MatMul::new(Layout::NN), &[a, b])?;
+            let x = graph.apply(Activation(Act::Relu), &[x])?;
+            graph.apply(Add, &[x, a])
+        });
+        assert_eq!(added_behind_an_activation, ["matmul.nn", "add"]);
+        let activated_behind_dropout = made(&|graph, [a, _, stats, affine, _, clock]| {
+            let x = graph.apply(Apply::new(1e-3, true), &[a, stats, affine])?;
+            let x = graph.apply(Dropout { rate: 0.5, stream: 0, groups: 1 }, &[x, clock])?;
+            graph.apply(Activation(Act::Tanh), &[x])
+        });
+        assert_eq!(activated_behind_dropout, ["batch_norm.apply", "activation"]);
+        let biased_in_another_shape = made(&|graph, [a, b, _, _, bias, _]| {
+            let x = graph.apply(MatMul::new(Layout::NN), &[a, b])?;
+            let x = graph.reshape(x, [2, 8])?;
+            graph.apply(AddBias, &[x, bias])
+        });
+        assert_eq!(biased_in_another_shape, ["matmul.nn", "add_bias"]);
+    }
 }

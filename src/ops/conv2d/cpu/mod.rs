@@ -171,6 +171,21 @@ pub mod tests {
     }
 
     #[test]
+    fn images_too_large_for_a_cache_together_all_count_in_the_derivative_by_the_weights() {
+        let g = Geometry::new([3, 24, 24, 33], [3, 3], [24, 24, 40], [1, 1, 1]);
+        let (x, d_out) = (numbers(g.n * g.h * g.w * g.c, 1), numbers(g.n * g.p * g.q * g.k, 2));
+        let len = g.r * g.s * g.c * g.k;
+        let sums = |images_per_part: usize| {
+            let mut out = vec![f32::NAN; len * g.n.div_ceil(images_per_part)];
+            direct::grad_w(&g, images_per_part, &x, &d_out, &mut out);
+            out
+        };
+        let each = sums(1);
+        let wanted: Vec<f32> = (0..len).map(|i| each.iter().skip(i).step_by(len).sum()).collect();
+        agree("the derivative by the weights, of all together", &g, &sums(3), &wanted, g.n * g.p * g.q);
+    }
+
+    #[test]
     fn an_image_has_the_same_result_alone_as_among_others() {
         // With borders it goes by tiles of the result, without them by tiles of the source.
         for (pad, p) in [(1, 10), (0, 8)] {
