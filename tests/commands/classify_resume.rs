@@ -33,7 +33,7 @@ fn a_run_that_was_to_replace_a_table_goes_on_and_replaces_it() {
 }
 
 #[test]
-fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_older_journals_go_on() {
+fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_other_journals_are_refused() {
     let place = Place::new();
     digits(&place, "in", 5);
     let line = format!("{CLASSIFY} in --out table.csv");
@@ -41,7 +41,7 @@ fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_older_journals_g
     for (flags, words) in [
         ("--threshold 0.9", "was begun without --threshold, not with --threshold 0.9. Continue with the same, or"),
         ("--prepare never", "was begun with --prepare auto, not with --prepare never"),
-        ("--sort-into sy --sort link", "was begun without --sort-into, not with --sort-into sy --sort link"),
+        ("--sort-into sy --sort link", "was begun without --sort-into and --sort, not with --sort-into sy --sort link"),
         ("--model dense", "was begun with --model judge, not with --model dense"),
         ("--show-input seen", "was begun without --show-input, not with --show-input seen"),
         ("--probabilities", "was begun without --probabilities, not with --probabilities"),
@@ -50,17 +50,31 @@ fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_older_journals_g
     ] {
         place.refused(&format!("{line} --resume {flags}"), &[words]);
     }
-    // A journal as earlier versions wrote it, in which a model has no name, and nothing is said of what is shown.
-    let mut journal = place.text("table.csv.partial");
-    for setting in [r#""model's name":"judge","#, r#""--show-input":"None","#] {
-        let without = journal.replacen(setting, "", 1);
-        assert_ne!(journal, without);
-        journal = without;
-    }
+    let journal = place.text("table.csv.partial");
+    let (_, records) = journal.split_once('\n').unwrap();
+    // As version 0.1.0 begins it.
+    place.write("table.csv.partial", format!("{{\"--top\":\"2\",\"--views\":\"1\"}}\n{records}"));
+    let words = ["table.csv.partial: was begun by another version of this program", "start over with --force"];
+    place.refused(&format!("{line} --resume"), &words);
     place.write("table.csv.partial", journal);
-    place.refused(&format!("{line} --resume --model dense"), &["was begun with another model than dense"]);
-    place.works(&format!("{line} --resume --show-input seen"));
+    // What is meant where nothing is said.
+    place.works(&format!("{line} --resume --top 2 --views 1 --prepare auto --format csv --model judge"));
     assert_eq!(rows(&place.text("table.csv")).len(), 6);
+}
+
+#[test]
+fn a_sheet_and_a_list_of_errors_may_be_put_elsewhere_when_a_run_goes_on_but_not_left_out() {
+    let place = Place::new();
+    digits(&place, "in", 3);
+    place.write("in/broken.png", "no picture");
+    let line = format!("{CLASSIFY} in --out table.csv");
+    let full = place.command(&format!("{line} --errors full.csv")).env("INKGRAD_FAULT", "full-disk@full.csv").output();
+    ends_with(&said(full.unwrap()), 1);
+    let words = "was begun with --errors full.csv, not without --errors";
+    place.refused(&format!("{line} --resume"), &[words]);
+    ends_with(&place.run(&format!("{line} --resume --errors room.csv --sheet sheet.png")), 3);
+    assert!(place.text("room.csv").contains("broken.png") && place.path("sheet.png").exists());
+    assert_eq!(rows(&place.text("table.csv")).len(), 4);
 }
 
 #[test]
@@ -152,36 +166,12 @@ fn a_label_that_is_no_class_is_no_truth_and_a_stopped_run_goes_on_after_it() {
     place.write("digits.csv", text);
     let line = format!("{CLASSIFY} digits.csv --out table.csv");
     ends_before_its_table(&place, &line);
-    let journal = place.text("table.csv.partial");
-    // Older versions wrote the label itself.
-    let older = journal.replace("\"unknown_truth\":true", "\"truth\":77");
-    assert_ne!(journal, older);
-    for journal in [journal, older] {
-        place.write("table.csv.partial", journal);
-        let said = place.works(&format!("{line} --resume"));
-        for words in ["1 row has a label that is not a class of the network", "of those whose class is known, 2 of 3"] {
-            assert!(said.out.contains(words), "{words:?} is not in {said:#?}");
-        }
-        let truths: Vec<String> = rows(&place.text("table.csv"))[1..].iter().map(|row| row[5].clone()).collect();
-        assert_eq!(truths, [labels[0].to_string(), String::new(), labels[2].to_string()]);
+    let said = place.works(&format!("{line} --resume"));
+    for words in ["1 row has a label that is not a class of the network", "of those whose class is known, 2 of 3"] {
+        assert!(said.out.contains(words), "{words:?} is not in {said:#?}");
     }
-}
-
-#[test]
-fn a_table_that_was_begun_with_a_flag_that_is_refused_by_now_goes_on_with_it() {
-    let place = Place::new();
-    digits(&place, "in", 3);
-    ends_before_its_table(&place, &format!("{CLASSIFY} in --out table.csv --prepare never"));
-    // A journal as earlier versions wrote it.
-    let journal = place.text("table.csv.partial");
-    let uncropped = journal.replacen("crop: true", "crop: false", 1);
-    assert_ne!(journal, uncropped);
-    place.write("table.csv.partial", uncropped);
-    let line = format!("{CLASSIFY} in --out table.csv --prepare never --no-crop");
-    place.refused(&line, &["--no-crop would change nothing"]);
-    place.works(&format!("{line} --resume"));
-    let again = place.works(&format!("{line} --resume"));
-    assert!(again.err.contains("is already complete"), "{again:#?}");
+    let truths: Vec<String> = rows(&place.text("table.csv"))[1..].iter().map(|row| row[5].clone()).collect();
+    assert_eq!(truths, [labels[0].to_string(), String::new(), labels[2].to_string()]);
 }
 
 /// What a run that was stopped after `count` pictures has left of a whole journal.
@@ -247,19 +237,22 @@ fn a_stopped_run_does_not_go_on_with_a_list_that_lacks_what_it_has_done() {
     let listed = |list: &str, flags: &str| {
         place.write("list", list);
         let mut command = place.command(&format!("{CLASSIFY} - --out table.csv {flags}"));
-        command.stdin(std::fs::File::open(place.path("list")).unwrap()).env("INKGRAD_FAULT", "full-disk@errors.csv");
-        said(command.output().unwrap())
+        command.stdin(std::fs::File::open(place.path("list")).unwrap());
+        command
     };
+    let says = |mut command: std::process::Command| said(command.output().unwrap());
     let all = "0.png\n1.png\ntest.csv\n2.png\n";
-    ends_with(&listed(all, "--errors errors.csv"), 1);
+    let mut full = listed(all, "");
+    full.env("INKGRAD_FAULT", "full-disk@table.csv");
+    ends_with(&says(full), 1);
     stopped_after(&place, 3);
     let journal = place.read("table.csv.partial");
-    let other = listed("0.png\ntest.csv\n9.png\n", "--resume");
+    let other = says(listed("0.png\ntest.csv\n9.png\n", "--resume"));
     ends_with(&other, 1);
     let words = "table.csv.partial: was begun with 1.png, which is not among the pictures now";
     assert!(other.err.contains(words) && !place.path("table.csv").exists(), "{other:#?}");
     assert_eq!(place.read("table.csv.partial"), journal, "what the wrong list added is taken back");
-    ends_with(&listed(all, "--resume"), 0);
+    ends_with(&says(listed(all, "--resume")), 0);
     let names: Vec<String> = rows(&place.text("table.csv"))[1..].iter().map(|row| row[0].clone()).collect();
     assert_eq!(names, ["0.png", "1.png", "test.csv#1", "2.png"]);
 }

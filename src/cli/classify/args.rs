@@ -1,6 +1,5 @@
 //! The flags of `inkgrad classify`, and which of them go together.
 
-use super::journal::Settings;
 use super::*;
 use crate::cli::outputs::{NewFolders, ensure_png, format_of};
 use crate::pictures::Preparation;
@@ -176,14 +175,24 @@ impl Args {
         all.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?))).collect()
     }
 
+    /// Number of likeliest classes in the table, of which there may be fewer.
+    pub fn top(&self) -> u16 {
+        self.top.unwrap_or(2)
+    }
+
+    /// When pictures are prepared for a model's file.
+    pub fn prepare_when(&self, file: &ModelFile) -> When {
+        let default = if file.takes_pictures_as_they_are() { When::Never } else { When::Auto };
+        self.prepare.unwrap_or(default)
+    }
+
     /// The preparation of pictures for a model's file.
     pub fn preparation(&self, file: &ModelFile) -> Preparation {
         Preparation {
-            mode: match self.prepare {
-                None if file.takes_pictures_as_they_are() => Mode::Never,
-                None | Some(When::Auto) => Mode::Auto,
-                Some(When::Always) => Mode::Always,
-                Some(When::Never) => Mode::Never,
+            mode: match self.prepare_when(file) {
+                When::Auto => Mode::Auto,
+                When::Always => Mode::Always,
+                When::Never => Mode::Never,
             },
             invert: match self.invert {
                 When::Auto => Invert::Auto,
@@ -201,10 +210,9 @@ impl Args {
     /// Refuses flags for a preparation that does not take place with a model's file, whose images have these sides.
     ///
     /// # Errors
-    /// If there is one, and no table to go on with: which, and why it would change nothing.
+    /// If there is one: which, and why it would change nothing.
     pub fn check_preparation(&self, file: &ModelFile, [.., channels]: [usize; 3]) -> anyhow::Result<()> {
-        // Older versions let them pass, and what they have begun is continued with the same flags.
-        if self.goes_on() || !self.preparation(file).only_fits(channels) {
+        if !self.preparation(file).only_fits(channels) {
             return Ok(());
         }
         let flags = [
@@ -400,30 +408,6 @@ impl Args {
                 bail!("--out {}: expected a name that ends in .csv, .jsonl or .parquet, or a --format", out.display())
             }
         }
-    }
-
-    /// The settings that decide the answers, so that a resumed run uses the same.
-    pub fn settings(&self, file: &ModelFile, name: &Path) -> anyhow::Result<Settings> {
-        let given: Vec<String> = self.pictures.iter().map(|path| crate::pictures::path_text(path)).collect();
-        let digest = hash(&file.to_bytes(name)?);
-        let called = self.model.as_deref().unwrap_or(Path::new("judge"));
-        let shard = self.shard.map_or("none".into(), |Shard { index, of }| format!("{index}/{of}"));
-        let settings = [
-            ("list of pictures", serde_json::to_string(&given)?),
-            ("model", format!("{digest:016x}")),
-            (begun::MODEL_NAME, called.to_string_lossy().into_owned()),
-            ("preparation", format!("{:?}", self.preparation(file))),
-            ("--views", self.views.to_string()),
-            ("--shard", shard),
-            ("--top", self.top.unwrap_or(2).to_string()),
-            ("--probabilities", self.probabilities.to_string()),
-            ("--threshold", format!("{:?}", self.threshold)),
-            (begun::SORT_INTO, format!("{:?} {:?}", self.sort_into, self.sort)),
-            (begun::SHOW_INPUT, format!("{:?}", self.show_input)),
-        ];
-        // Journals of older versions, which have no such setting, go on where it is not given.
-        let views = (self.views > 1).then(|| (begun::VIEWS, "alike".to_owned()));
-        Ok(settings.into_iter().chain(views).map(|(key, value)| (key.to_owned(), value)).collect())
     }
 }
 

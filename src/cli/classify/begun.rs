@@ -1,232 +1,310 @@
-//! How the settings that a table was begun with differ from those of a command, in the words that a user types. A
-//! journal holds them in the form that is compared, which for flags is that of `Debug`: journals on disk stay readable.
+//! What a table was begun with, as a user types it, and how that differs from what a command is given.
 
-use super::journal::Settings;
-use crate::pictures::visible;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::args::Args;
+use super::sorting::How;
+use super::table::Format;
+use crate::files::DASH;
+use crate::hash::hash;
+use crate::models::ModelFile;
+use crate::pictures::source::Shard;
+use crate::pictures::{path_text, visible};
 use crate::words::shell;
 
-/// Key of the model's name. Only people read it: the model's digest decides whether it is the same.
-pub const MODEL_NAME: &str = "model's name";
+/// The form of the journals that are written and read. Version 0.1.0 writes others, which do not say which they have.
+const FORM: u32 = 2;
 
-/// Key of what decides the views of a picture: `alike`, the same for all pictures.
-pub const VIEWS: &str = "views";
+/// Files that are made at the end, of all that is in the journal: they may also be asked for, or put elsewhere, when a
+/// table is continued. It is an error to leave them out.
+const MADE_LAST: [&str; 2] = ["--sheet", "--errors"];
 
-/// Key of the folder in which it is shown what the network sees. Older versions did not write whether there was one.
-pub const SHOW_INPUT: &str = "--show-input";
-
-/// Key of where files are put and how, which are one setting.
-pub const SORT_INTO: &str = "--sort-into";
-
-/// The first difference, worded to follow "was begun": `without --views, not with --views 8`.
-pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
-    let is_compared = |key: &String| key != MODEL_NAME && (key != SHOW_INPUT || was.contains_key(SHOW_INPUT));
-    let keys = is.keys().chain(was.keys()).filter(|key| is_compared(key));
-    let values = |key: &String| [was, is].map(|settings| settings.get(key).map_or("None", String::as_str));
-    let mut differing = keys.map(|key| (key, values(key))).filter(|(key, [before, now])| match key.as_str() {
-        // What is meant without --sort may also be said.
-        SORT_INTO => sorting(before) != sorting(now),
-        _ => before != now,
-    });
-    let (key, [before, now]) = differing.next()?;
-    Some(match key.as_str() {
-        "model" => models(was.get(MODEL_NAME), is.get(MODEL_NAME)),
-        "list of pictures" => lists(before, now),
-        "preparation" => preparations(before, now),
-        VIEWS => "by a version of this program whose views of a picture depended on the pictures beside it".into(),
-        flag => format!("{}, not {}", given(flag, before), given(flag, now)),
-    })
+/// Everything that decides a table's rows, and which files are made besides; a journal's first line.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Begun {
+    form: u32,
+    model: Model,
+    pictures: Vec<String>,
+    /// Flags with their values, in the help's order. A switch has an empty one; a flag that may be left out and means a
+    /// value then has that value.
+    flags: Vec<(String, String)>,
 }
 
-/// Whether a flag was given, and with what value.
-fn given(flag: &str, value: &str) -> String {
-    match flag {
-        SORT_INTO => return sorting(value),
-        SHOW_INPUT => {
-            return folder(value).map_or(format!("without {flag}"), |folder| format!("with {flag} {folder}"));
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Model {
+    /// Only people read it: the digest decides whether a model is the same.
+    name: String,
+    digest: String,
+}
+
+/// A path as it was typed.
+fn typed(path: &Path) -> String {
+    // The text of a file's path never is this one.
+    if path.as_os_str() == DASH { DASH.into() } else { path_text(path) }
+}
+
+/// The word that a user types for a value.
+fn word(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or(String::new(), |value| value.get_name().into())
+}
+
+/// The flags that are compared, and what was typed or is meant; `None` for those that were left out.
+fn flags(args: &Args, file: &ModelFile, format: Format) -> Vec<(&'static str, Option<String>)> {
+    // Each has its name here, so that a new one does not compile before it is decided whether it is compared.
+    let Args {
+        pictures: _,
+        null_data,
+        shard,
+        prepare: _,
+        views,
+        invert,
+        no_contrast,
+        no_thicken,
+        no_crop,
+        no_margin,
+        no_center,
+        show_input,
+        out: _,
+        format: _,
+        top: _,
+        probabilities,
+        threshold,
+        sort_into,
+        sort,
+        sheet,
+        errors,
+        resume: _,
+        force: _,
+        model: _,
+        device: _,
+        quiet: _,
+    } = args;
+    let switch = |is_on: &bool| is_on.then(String::new);
+    vec![
+        ("--null-data", switch(null_data)),
+        ("--shard", shard.map(|Shard { index, of }| format!("{index}/{of}"))),
+        ("--prepare", Some(word(args.prepare_when(file)))),
+        ("--views", Some(views.to_string())),
+        ("--invert", Some(word(*invert))),
+        ("--no-contrast", switch(no_contrast)),
+        ("--no-thicken", switch(no_thicken)),
+        ("--no-crop", switch(no_crop)),
+        ("--no-margin", switch(no_margin)),
+        ("--no-center", switch(no_center)),
+        ("--show-input", show_input.as_deref().map(typed)),
+        ("--format", Some(word(format))),
+        ("--top", Some(args.top().to_string())),
+        ("--probabilities", switch(probabilities)),
+        ("--threshold", threshold.map(|threshold| threshold.to_string())),
+        ("--sort-into", sort_into.as_deref().map(typed)),
+        ("--sort", sort.filter(|how| *how != How::Copy).map(word)),
+        ("--sheet", sheet.as_deref().map(typed)),
+        ("--errors", errors.as_deref().map(typed)),
+    ]
+}
+
+impl Begun {
+    /// What a command begins a table in this format with; errors call the model's file `name`.
+    pub fn of(args: &Args, file: &ModelFile, name: &Path, format: Format) -> anyhow::Result<Begun> {
+        let digest = format!("{:016x}", hash(&file.to_bytes(name)?));
+        let name = typed(args.model.as_deref().unwrap_or(Path::new("judge")));
+        let given = |(flag, value): (&str, Option<String>)| Some((flag.to_owned(), value?));
+        Ok(Begun {
+            form: FORM,
+            model: Model { name, digest },
+            pictures: args.pictures.iter().map(|path| typed(path)).collect(),
+            flags: flags(args, file, format).into_iter().filter_map(given).collect(),
+        })
+    }
+
+    /// What the first line of a journal says.
+    ///
+    /// # Errors
+    /// If the journal has another form, or the line is damaged.
+    pub fn read(line: serde_json::Value) -> anyhow::Result<Begun> {
+        ensure!(
+            line["form"] == FORM,
+            "was begun by another version of this program, and cannot be continued by this one. Finish it with that \
+             version, or start over with --force"
+        );
+        serde_json::from_value(line).context("line 1: has been altered or damaged")
+    }
+
+    /// How what a command is given `now` differs, worded to follow "was begun": `with --views 1, not with --views 8`.
+    /// `None` if the table may be continued.
+    pub fn difference(&self, now: &Begun) -> Option<String> {
+        if self.model.digest != now.model.digest {
+            return Some(models(&self.model.name, &now.model.name));
         }
-        _ => {}
-    }
-    match value.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(value) {
-        "None" | "none" | "false" => format!("without {flag}"),
-        "true" => format!("with {flag}"),
-        value => format!("with {flag} {value}"),
-    }
-}
-
-/// Like [`given`], for where files are put and how: `Some("sorted") Some(Move)`. Copies, the default, are not said.
-fn sorting(value: &str) -> String {
-    let (place, how) = value.rsplit_once(' ').unwrap_or((value, "None"));
-    let Some(folder) = folder(place) else { return "without --sort-into".into() };
-    let how = within(how).map(str::to_lowercase).filter(|how| how != "copy");
-    let how = how.map_or(String::new(), |how| format!(" --sort {how}"));
-    format!("with --sort-into {folder}{how}")
-}
-
-/// The folder of `Some("sorted")`, as a user types it.
-fn folder(value: &str) -> Option<String> {
-    let name = within(value)?;
-    // Text that is not JSON is a name that is not UTF-8.
-    Some(serde_json::from_str(name).map_or(name.to_owned(), |name: String| shell(&name)))
-}
-
-fn within(value: &str) -> Option<&str> {
-    value.strip_prefix("Some(")?.strip_suffix(')')
-}
-
-/// `Preparation { mode: Auto, invert: Auto, contrast: true, ... }` for each, as the flags that would turn one into the
-/// other.
-fn preparations(was: &str, is: &str) -> String {
-    let [was, is] = [was, is].map(|text| {
-        let fields = text.split_once('{').map_or("", |(_, fields)| fields.trim_end_matches(['}', ' ']));
-        fields.split(',').filter_map(|field| field.trim().split_once(": ")).collect::<Vec<_>>()
-    });
-    let flag = |(name, value): &(&str, &str)| match (*name, *value) {
-        ("mode", when) => format!("with --prepare {}", when.to_lowercase()),
-        ("invert", when) => format!("with --invert {}", when.to_lowercase()),
-        (name, "true") => format!("without --no-{name}"),
-        (name, _) => format!("with --no-{name}"),
-    };
-    let differ = was.iter().zip(&is).filter(|(was, is)| was != is);
-    let (was, is): (Vec<String>, Vec<String>) = differ.map(|(was, is)| (flag(was), flag(is))).unzip();
-    match was.is_empty() {
-        true => "with pictures prepared in another way".into(),
-        false => format!("{}, not {}", was.join(" and "), is.join(" and ")),
+        if self.pictures != now.pictures {
+            return Some(lists(&self.pictures, &now.pictures));
+        }
+        let is_given = |flag: &str| now.flags.iter().any(|(given, _)| given == flag);
+        let may_differ = |flag: &str| MADE_LAST.contains(&flag) && is_given(flag);
+        let only = |one: &Begun, other: &Begun| -> Vec<(String, String)> {
+            let differs = |flag: &&(String, String)| !other.flags.contains(flag) && !may_differ(&flag.0);
+            one.flags.iter().filter(differs).cloned().collect()
+        };
+        let (was, is) = (only(self, now), only(now, self));
+        let said = |given: &[(String, String)], other: &[(String, String)]| match given.is_empty() {
+            true => format!("without {}", joined(other, " and ", |(flag, _)| flag.clone())),
+            false => format!("with {}", joined(given, " ", words)),
+        };
+        (was != is).then(|| format!("{}, not {}", said(&was, &is), said(&is, &was)))
     }
 }
 
-fn models(was: Option<&String>, is: Option<&String>) -> String {
-    match (was, is) {
-        (Some(was), Some(is)) if was == is => format!("with {}, which has changed since", shell(is)),
-        (Some(was), Some(is)) => format!("with --model {}, not with --model {}", shell(was), shell(is)),
-        (None, Some(is)) => format!("with another model than {}", shell(is)),
-        _ => "with another model".into(),
+fn joined(flags: &[(String, String)], by: &str, say: impl FnMut(&(String, String)) -> String) -> String {
+    flags.iter().map(say).collect::<Vec<_>>().join(by)
+}
+
+/// A flag as it is typed.
+fn words((flag, value): &(String, String)) -> String {
+    if value.is_empty() { flag.clone() } else { format!("{flag} {}", shown(value)) }
+}
+
+fn shown(word: &str) -> String {
+    shell(&visible(word))
+}
+
+fn models(was: &str, is: &str) -> String {
+    match was == is {
+        true => format!("with {}, which has changed since", shown(is)),
+        false => format!("with --model {}, not with --model {}", shown(was), shown(is)),
     }
 }
 
-/// Two lists of inputs, as JSON: the first entry that only one of them has in its place.
-fn lists(was: &str, is: &str) -> String {
-    let [was, is] = [was, is].map(|list| serde_json::from_str::<Vec<String>>(list).unwrap_or_default());
-    let place = was.iter().zip(&is).take_while(|(was, is)| was == is).count();
-    let shown = |name: &String| shell(&visible(name));
+/// Two different lists of inputs: the first entry that only one of them has in its place.
+fn lists(was: &[String], is: &[String]) -> String {
+    let place = was.iter().zip(is).take_while(|(was, is)| was == is).count();
     match (was.get(place), is.get(place)) {
         (Some(was), Some(is)) => format!("with {} where {} is given now", shown(was), shown(is)),
         (Some(more), None) => format!("with {} as well, which is not given now", shown(more)),
-        (None, Some(less)) => format!("without {}, which is given now", shown(less)),
-        (None, None) => "with other pictures".into(),
+        (None, less) => format!("without {}, which is given now", less.map_or(String::new(), |less| shown(less))),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::{Args as _, Command, FromArgMatches};
+
     use super::*;
 
-    /// The message for a setting that has changed.
-    fn said(key: &str, was: &str, is: &str) -> String {
-        let [was, is] = [was, is].map(|value| Settings::from([(key.to_owned(), value.to_owned())]));
-        difference(&was, &is).unwrap()
+    fn command() -> Command {
+        Args::augment_args(Command::new("classify"))
+    }
+
+    fn args(line: &str) -> Args {
+        let typed = ["classify"].into_iter().chain(line.split_whitespace());
+        Args::from_arg_matches(&command().try_get_matches_from(typed).unwrap()).unwrap()
+    }
+
+    /// What a table in CSV is begun with, by a model without layers.
+    pub fn begun(line: &str) -> Begun {
+        Begun::of(&args(line), &ModelFile::default(), Path::new("none"), Format::Csv).unwrap()
+    }
+
+    fn difference(was: &str, is: &str) -> Option<String> {
+        begun(was).difference(&begun(is))
     }
 
     #[test]
-    fn a_table_of_views_that_depended_on_their_neighbours_is_not_continued() {
-        let settings = |views: &str, alike: &[(&str, &str)]| {
-            let all = [("--views", views)].into_iter().chain(alike.iter().copied());
-            all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<Settings>()
-        };
-        let alike = [(VIEWS, "alike")];
-        let said = difference(&settings("4", &[]), &settings("4", &alike)).unwrap();
-        assert!(said.starts_with("by a version of this program"), "{said}");
-        let said = difference(&settings("4", &alike), &settings("1", &[])).unwrap();
-        assert_eq!(said, "with --views 4, not with --views 1");
-        assert_eq!(difference(&settings("1", &[]), &settings("1", &[])), None);
+    fn every_flag_is_compared_but_for_those_that_change_nothing_that_is_written() {
+        let compared = flags(&args("in"), &ModelFile::default(), Format::Csv).into_iter();
+        let compared = compared.map(|(flag, _)| flag.trim_start_matches("--"));
+        // Inputs and the model are compared besides, and a journal is found by the name in --out.
+        let others = ["pictures", "model", "out", "resume", "force", "device", "quiet"];
+        let known: BTreeSet<String> = compared.chain(others).map(String::from).collect();
+        let name = |arg: &clap::Arg| arg.get_long().unwrap_or(arg.get_id().as_str()).to_owned();
+        assert_eq!(command().get_arguments().map(name).collect::<BTreeSet<_>>(), known);
     }
 
     #[test]
-    fn a_journal_that_does_not_say_where_the_input_is_shown_goes_on_with_any_such_folder() {
-        let shown = |folder: &str| Settings::from([(SHOW_INPUT.to_owned(), folder.to_owned())]);
-        for folder in ["None", "Some(\"seen\")"] {
-            assert_eq!(difference(&Settings::new(), &shown(folder)), None);
-            let said = difference(&shown(folder), &shown("Some(\"other\")")).unwrap();
-            assert!(said.ends_with(", not with --show-input other"), "{said}");
+    fn what_is_left_out_is_the_same_as_its_default() {
+        let line = "in --prepare auto --views 1 --invert auto --top 2 --format csv --model judge";
+        assert_eq!(begun(line), begun("in"));
+        assert_eq!(begun("in --sort-into sy --sort copy"), begun("in --sort-into sy"));
+        assert_eq!(begun("in --threshold 0.90"), begun("in --threshold .9"));
+    }
+
+    #[test]
+    fn a_journal_keeps_it_all_and_one_of_another_form_is_refused() {
+        for line in ["in", "- 'a b' -0 --no-crop --shard 2/3 --sort-into sy --sort move --threshold 0.7 --top 3"] {
+            let begun = begun(line);
+            let written = serde_json::to_value(&begun).unwrap();
+            assert_eq!(Begun::read(written.clone()).unwrap(), begun);
+            let mut later = written;
+            later["form"] = (FORM + 1).into();
+            assert!(Begun::read(later).unwrap_err().to_string().contains("another version of this program"));
         }
-    }
-
-    #[test]
-    fn copies_are_the_same_whether_they_are_asked_for_or_left_to_the_default() {
-        let sorted = |how: &str| Settings::from([(SORT_INTO.to_owned(), format!("Some(\"sy\") {how}"))]);
-        for (was, is) in [("None", "Some(Copy)"), ("Some(Copy)", "None"), ("Some(Move)", "Some(Move)")] {
-            assert_eq!(difference(&sorted(was), &sorted(is)), None, "{was}, {is}");
+        let earlier = serde_json::json!({"--top": "2", "preparation": "Preparation { mode: Auto }"});
+        for other in [earlier, serde_json::json!([1]), serde_json::Value::Null] {
+            assert!(Begun::read(other).unwrap_err().to_string().contains("start over with --force"));
         }
-        let said = difference(&sorted("Some(Copy)"), &sorted("Some(Move)"));
-        assert_eq!(said.as_deref(), Some("with --sort-into sy, not with --sort-into sy --sort move"));
-        let neither = Settings::from([(SORT_INTO.to_owned(), "None None".to_owned())]);
-        assert!(difference(&neither, &sorted("Some(Copy)")).is_some());
+        let damaged = Begun::read(serde_json::json!({"form": FORM, "flags": []})).unwrap_err();
+        assert!(damaged.to_string().contains("line 1: has been altered or damaged"), "{damaged}");
     }
 
     #[test]
     fn flags_that_differ_are_said_as_a_person_types_them() {
-        for (key, was, is, words) in [
-            ("--threshold", "None", "Some(0.9)", "without --threshold, not with --threshold 0.9"),
-            ("--top", "5", "2", "with --top 5, not with --top 2"),
-            ("--shard", "1/8", "none", "with --shard 1/8, not without --shard"),
-            ("--probabilities", "true", "false", "with --probabilities, not without --probabilities"),
-            ("--show-input", "Some(\"a\")", "Some(\"b\")", "with --show-input a, not with --show-input b"),
-            ("--sort-into", "None None", "Some(\"sy\") None", "without --sort-into, not with --sort-into sy"),
-            (
-                "--sort-into",
-                r#"Some("a \"b\"") Some(Move)"#,
-                "Some(\"sy\") None",
-                if cfg!(windows) {
-                    "with --sort-into \"a \"b\"\" --sort move, not with --sort-into sy"
-                } else {
-                    "with --sort-into 'a \"b\"' --sort move, not with --sort-into sy"
-                },
-            ),
+        for (was, is, said) in [
+            ("", "--threshold 0.9", "without --threshold, not with --threshold 0.9"),
+            ("--top 5", "", "with --top 5, not with --top 2"),
+            ("--shard 1/8", "", "with --shard 1/8, not without --shard"),
+            ("--probabilities", "", "with --probabilities, not without --probabilities"),
+            ("--show-input a", "--show-input b", "with --show-input a, not with --show-input b"),
+            ("", "--sort-into sy", "without --sort-into, not with --sort-into sy"),
+            ("--sort-into a;b --sort move", "--sort-into sy", MOVED),
+            ("--sort-into sy", "--sort-into sy --sort link", "without --sort, not with --sort link"),
+            ("", "--prepare never", "with --prepare auto, not with --prepare never"),
+            ("--prepare never --no-crop", "", "with --prepare never --no-crop, not with --prepare auto"),
+            ("--no-crop", "--threshold 1", "with --no-crop, not with --threshold 1"),
+            ("", "--no-crop --no-margin", "without --no-crop and --no-margin, not with --no-crop --no-margin"),
         ] {
-            assert_eq!(said(key, was, is), words);
+            assert_eq!(difference(&format!("in {was}"), &format!("in {is}")).as_deref(), Some(said));
+        }
+    }
+
+    const MOVED: &str = if cfg!(windows) {
+        "with --sort-into \"a;b\" --sort move, not with --sort-into sy"
+    } else {
+        "with --sort-into 'a;b' --sort move, not with --sort-into sy"
+    };
+
+    #[test]
+    fn what_is_made_at_the_end_may_be_added_or_put_elsewhere_but_not_left_out() {
+        for flag in MADE_LAST {
+            let [none, one, other] = ["in".to_owned(), format!("in {flag} a"), format!("in {flag} b")];
+            assert_eq!((difference(&none, &one), difference(&one, &other)), (None, None));
+            let left_out = difference(&one, &none);
+            assert_eq!(left_out, Some(format!("with {flag} a, not without {flag}")));
         }
     }
 
     #[test]
-    fn preparations_differ_by_the_flags_that_make_them() {
-        use crate::pictures::Preparation;
-        use crate::pictures::prepare::Mode;
-        let prepared = |preparation: Preparation| format!("{preparation:?}");
-        let never = Preparation { mode: Mode::Never, ..Preparation::default() };
-        assert_eq!(
-            said("preparation", &prepared(Preparation::default()), &prepared(never)),
-            "with --prepare auto, not with --prepare never"
-        );
-        let uncropped = Preparation { crop: false, ..never };
-        assert_eq!(
-            said("preparation", &prepared(uncropped), &prepared(Preparation::default())),
-            "with --prepare never and with --no-crop, not with --prepare auto and without --no-crop"
-        );
-        assert_eq!(said("preparation", "another", "one"), "with pictures prepared in another way");
-    }
-
-    #[test]
-    fn a_model_is_called_by_its_name_where_the_journal_has_one() {
-        let with = |digest: &str, name: Option<&str>| {
-            let name = name.map(|name| (MODEL_NAME.to_owned(), name.to_owned()));
-            Settings::from_iter([("model".to_owned(), digest.to_owned())].into_iter().chain(name))
+    fn a_model_is_the_same_by_its_bytes_and_called_by_its_name() {
+        let with = |name: &str, digest: &str| {
+            let model = Model { name: name.into(), digest: digest.into() };
+            Begun { model, ..begun("in") }
         };
-        let said = |was: &Settings, is: &Settings| difference(was, is);
-        let is = with("1", Some("judge"));
-        assert_eq!(said(&with("1", None), &is), None, "a journal of an older version has none");
-        assert_eq!(said(&with("1", Some("copy")), &is), None, "it is the same under another name");
-        assert_eq!(said(&with("2", None), &is).as_deref(), Some("with another model than judge"));
-        let words = "with --model best, not with --model judge";
-        assert_eq!(said(&with("2", Some("best")), &is).as_deref(), Some(words));
-        let words = "with judge, which has changed since";
-        assert_eq!(said(&with("2", Some("judge")), &is).as_deref(), Some(words));
+        let said = |was: Begun| was.difference(&with("judge", "1"));
+        assert_eq!(said(with("copy", "1")), None);
+        assert_eq!(said(with("best", "2")).as_deref(), Some("with --model best, not with --model judge"));
+        assert_eq!(said(with("judge", "2")).as_deref(), Some("with judge, which has changed since"));
     }
 
     #[test]
     fn lists_of_pictures_differ_by_the_first_that_is_not_in_both() {
-        let said = |was: &str, is: &str| said("list of pictures", was, is);
-        assert_eq!(said(r#"["a","b"]"#, r#"["a","c"]"#), "with b where c is given now");
-        assert_eq!(said(r#"["a","b"]"#, r#"["a"]"#), "with b as well, which is not given now");
-        assert_eq!(said("[]", r#"["a"]"#), "without a, which is given now");
-        assert_eq!(said("?", "??"), "with other pictures");
+        let said = |was: &str, is: &str| difference(was, is).unwrap();
+        assert_eq!(said("a b", "a c"), "with b where c is given now");
+        assert_eq!(said("a b", "a"), "with b as well, which is not given now");
+        assert_eq!(said("a", "a b"), "without b, which is given now");
+        assert_eq!(said("-", "./-"), "with - where ./- is given now");
     }
 }

@@ -26,7 +26,7 @@ const UNREADABLE: u32 = 0;
 /// What tells a picture from another one of the same name: a stamp of the file that holds it, which is known without
 /// reading it, and a digest of what the network saw, which stays the same in a copy of the file. Two numbers in JSON, as
 /// a journal may hold millions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Fingerprint(u32, u32);
 
 impl Fingerprint {
@@ -161,8 +161,7 @@ impl Check {
     }
 
     fn compared(&self, record: &Record, stamps: &HashMap<PathBuf, u32>) -> Now {
-        // Journals of older versions say nothing about it.
-        let Some(Fingerprint(kept, seen)) = record.fingerprint else { return Now::Same };
+        let Fingerprint(kept, seen) = record.fingerprint;
         let file = file_of(&record.path, record.row);
         match stamp_in(stamps, &file) {
             // What could not be read is not missed.
@@ -223,7 +222,7 @@ mod tests {
         let by = Duration::from_secs(began.unsigned_abs());
         let fingerprints = Fingerprint::all(&items, if began < 0 { now - by } else { now + by });
         let record = |item| Record::new(item, Some(&[1.0]), Kept { top: 1, all: false });
-        let of = |(item, fingerprint)| Record { fingerprint: Some(fingerprint), ..record(item) };
+        let of = |(item, fingerprint)| Record { fingerprint, ..record(item) };
         items.iter().zip(fingerprints).map(of).collect()
     }
 
@@ -253,9 +252,6 @@ mod tests {
             draw(&path, 201);
             touch(&path);
             assert!(said(&kept, true).contains("a.bmp is not what it was when the stopped run looked at it"));
-            let unknown = kept.iter().map(|record| Record { fingerprint: None, ..record.clone() });
-            let unknown: Vec<Record> = unknown.collect();
-            assert_eq!(said(&unknown, false), "", "an older version's journal");
         }
     }
 
@@ -295,7 +291,7 @@ mod tests {
         let items: Vec<Item> = source.tasks(None).map(|task| work().item(task).unwrap()).collect();
         draw(&path, 90);
         let fingerprints = Fingerprint::all(&items, SystemTime::now() - Duration::from_secs(3600));
-        let (path, fingerprint) = (items[0].name.clone(), Some(fingerprints[0]));
+        let (path, fingerprint) = (items[0].name.clone(), fingerprints[0]);
         let record = Record { path, fingerprint, ..Record::default() };
         assert!(said(&[record], false).contains("is not what it was"));
     }
@@ -402,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_journal_holds_a_fingerprint_as_two_numbers() {
-        let record = Record { fingerprint: Some(Fingerprint(3, 4)), ..Record::default() };
+        let record = Record { fingerprint: Fingerprint(3, 4), ..Record::default() };
         let line = serde_json::to_string(&record).unwrap();
         assert_eq!(line, r#"{"path":"","seen":[3,4]}"#);
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);

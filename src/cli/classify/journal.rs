@@ -1,19 +1,16 @@
 //! What has been done so far, on disk: a line for each picture. The table is made from it once all are there, and a run
 //! that was stopped or killed continues from it.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use serde::de::IgnoredAny;
 
-use super::begun::difference;
+use super::begun::Begun;
 use super::record::Record;
 use crate::files;
-
-/// Everything that decides an answer, by the flag that sets it; and the model's name.
-pub type Settings = BTreeMap<String, String>;
 
 pub struct Journal {
     path: PathBuf,
@@ -31,28 +28,29 @@ pub fn path_of(table: &Path) -> PathBuf {
 
 impl Journal {
     /// Starts a new journal, which replaces an existing one.
-    pub fn start(path: &Path, settings: &Settings) -> anyhow::Result<Journal> {
+    pub fn start(path: &Path, begun: &Begun) -> anyhow::Result<Journal> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         lock(&file, path)?;
         file.set_len(0)?;
         let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file), kept: 0 };
-        journal.begin(settings)?;
+        journal.begin(begun)?;
         Ok(journal)
     }
 
     /// Continues a journal, after passing every record in it to `tell`. An incomplete last line is dropped.
     pub fn resume(
         path: &Path,
-        settings: &Settings,
+        begun: &Begun,
         mut tell: impl FnMut(Record) -> anyhow::Result<()>,
     ) -> anyhow::Result<Journal> {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let mut file = file.with_context(|| format!("cannot continue {}", path.display()))?;
         lock(&file, path)?;
         let mut lines = Lines::new(&file, path);
-        let found: Option<Settings> = lines.next().transpose()?;
-        if let Some(difference) = found.as_ref().and_then(|found| difference(found, settings)) {
+        let found =
+            lines.next().transpose()?.map(Begun::read).transpose().with_context(|| path.display().to_string())?;
+        if let Some(difference) = found.as_ref().and_then(|found| found.difference(begun)) {
             bail!("{}: was begun {difference}. Continue with the same, or start over with --force", path.display());
         }
         let mut end = lines.end;
@@ -66,13 +64,13 @@ impl Journal {
         file.seek(SeekFrom::End(0))?;
         let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file), kept: end };
         if found.is_none() {
-            journal.begin(settings)?;
+            journal.begin(begun)?;
         }
         Ok(journal)
     }
 
-    fn begin(&mut self, settings: &Settings) -> anyhow::Result<()> {
-        self.line(settings)?;
+    fn begin(&mut self, begun: &Begun) -> anyhow::Result<()> {
+        self.line(begun)?;
         self.flush()?;
         self.kept = self.out.get_ref().stream_position().with_context(|| self.cannot())?;
         Ok(())
@@ -116,7 +114,7 @@ impl Journal {
         let mut file = self.out.get_ref();
         let cannot = || format!("cannot read {}", self.path.display());
         file.seek(SeekFrom::Start(0)).with_context(cannot)?;
-        let mut lines = Lines::<Settings>::new(file, &self.path);
+        let mut lines = Lines::<IgnoredAny>::new(file, &self.path);
         lines.next().transpose()?;
         for record in lines.retyped::<Record>() {
             tell(record?)?;
@@ -182,11 +180,8 @@ impl<T: serde::de::DeserializeOwned> Iterator for Lines<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::begun::tests::begun;
     use super::*;
-
-    fn settings(top: &str) -> Settings {
-        BTreeMap::from([("--top".to_string(), top.to_string())])
-    }
 
     fn record(path: &str) -> Record {
         Record { path: path.into(), top: vec![(1, 0.5)], ..Record::default() }
@@ -194,7 +189,7 @@ mod tests {
 
     fn resumed(path: &Path) -> anyhow::Result<Vec<String>> {
         let mut told = Vec::new();
-        Journal::resume(path, &settings("2"), |record| {
+        Journal::resume(path, &begun("in --top 2"), |record| {
             told.push(record.path);
             Ok(())
         })?;
@@ -205,7 +200,7 @@ mod tests {
     fn a_journal_cut_off_anywhere_goes_on_with_its_whole_lines() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.partial");
-        let mut journal = Journal::start(&path, &settings("2")).unwrap();
+        let mut journal = Journal::start(&path, &begun("in --top 2")).unwrap();
         ["a", "b\n", "c"].iter().for_each(|path| journal.push(&record(path)).unwrap());
         journal.flush().unwrap();
         drop(journal);
@@ -226,8 +221,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.partial");
         // A new journal, a resumed one, and one that was cut off in its first line.
-        let start = || Journal::start(&path, &settings("2")).unwrap();
-        let resume = || Journal::resume(&path, &settings("2"), |_| Ok(())).unwrap();
+        let start = || Journal::start(&path, &begun("in --top 2")).unwrap();
+        let resume = || Journal::resume(&path, &begun("in --top 2"), |_| Ok(())).unwrap();
         let cut = || {
             std::fs::write(&path, "{").unwrap();
             resume()
@@ -244,12 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn other_settings_and_other_files_are_refused() {
+    fn a_journal_begun_with_something_else_or_in_another_form_and_other_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.partial");
-        drop(Journal::start(&path, &settings("5")).unwrap());
+        drop(Journal::start(&path, &begun("in --top 5")).unwrap());
         let error = resumed(&path).unwrap_err().to_string();
         assert!(error.contains("was begun with --top 5, not with --top 2. Continue"), "{error}");
+        // As version 0.1.0 begins it.
+        std::fs::write(&path, "{\"--top\":\"2\"}\n").unwrap();
+        let error = format!("{:#}", resumed(&path).unwrap_err());
+        assert!(error.contains("a.partial: was begun by another version of this program"), "{error}");
         std::fs::write(&path, "path,label\n").unwrap();
         assert!(format!("{:#}", resumed(&path).unwrap_err()).contains("line 1"));
     }
@@ -258,7 +257,7 @@ mod tests {
     fn a_journal_that_is_being_written_is_left_to_its_writer() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.partial");
-        let _journal = Journal::start(&path, &settings("2")).unwrap();
+        let _journal = Journal::start(&path, &begun("in --top 2")).unwrap();
         assert!(resumed(&path).unwrap_err().to_string().contains("another run"));
     }
 }

@@ -30,6 +30,7 @@ use crate::pictures::stream::{BATCH, Batch, Work, stream};
 use crate::pictures::{is_dark, visible};
 use crate::report;
 use args::Args;
+use begun::Begun;
 use fingerprint::Fingerprint;
 use journal::Journal;
 use record::{Kept, Record};
@@ -76,7 +77,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let device = team.iter().map(|(_, device)| device.name()).collect::<Vec<_>>().join(" and ");
     let Some((classifier, _)) = team.first() else { bail!("no device") };
     let class_names = classifier.class_names().to_vec();
-    let top = args.top.map_or(2, usize::from).min(class_names.len().max(1));
+    let top = usize::from(args.top()).min(class_names.len().max(1));
     args.check_preparation(&file, classifier.input())?;
     tell_doubts(&args.pictures, classifier.input());
     let columns = Columns::new(&class_names, args.threshold, Kept { top, all: args.probabilities });
@@ -120,14 +121,13 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let done = Done::default();
     let class_names = results.class_names.clone();
     let source = Source { given, null_data, shard, done: Arc::clone(&done), class_names };
-    let settings = args.settings(&file, &name)?;
     let mut mended = HashSet::new();
     let (mut sink, existing) = match &args.out {
         None => {
             let (to, alone) = (to.unwrap_or_else(|| STDOUT.into()), args.besides().is_empty());
             (Sink::Stream { format, columns: columns.clone(), to, table: None, alone }, Existing::Keep)
         }
-        Some(out) => match opened(out, &args, &settings, &work, &mut results)? {
+        Some(out) => match opened(out, &args, &Begun::of(&args, &file, &name, format)?, &work, &mut results)? {
             Some(Opened { journal, existing, earlier }) => {
                 *done.lock().unwrap_or_else(PoisonError::into_inner) = earlier.done;
                 mended = earlier.mended;
@@ -459,7 +459,7 @@ fn classify(
         let mut records = Vec::with_capacity(items.len());
         for (place, item) in items.iter().enumerate() {
             let row = item.prepared.is_ok().then(|| rows.next()).flatten();
-            let fingerprint = fingerprints.get(place).copied();
+            let fingerprint = fingerprints.get(place).copied().unwrap_or_default();
             records.push(Record { fingerprint, ..Record::new(item, row, results.kept) });
         }
         // A file to be moved is in the journal before it is gone; a copied file is not copied again.

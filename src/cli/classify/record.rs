@@ -41,9 +41,9 @@ pub struct Record {
     /// Pages of a TIFF file that were not looked at.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub further_pages: u32,
-    /// What tells a stopped run that continues whether the picture is still the same. Old journals lack it.
-    #[serde(rename = "seen", default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<Fingerprint>,
+    /// What tells a stopped run that continues whether the picture is still the same. Without a journal, nothing does.
+    #[serde(rename = "seen")]
+    pub fingerprint: Fingerprint,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -83,22 +83,16 @@ impl Record {
         record.all = if kept.all { probabilities } else { Vec::new() };
         (record.blank, record.as_is) = (prepared.blank, prepared.as_is);
         (record.inverted, record.cropped) = (prepared.inverted, prepared.cropped);
-        let (misnamed, further_pages) = (item.misnamed, item.further_pages);
-        Record { truth: item.truth, misnamed, further_pages, ..record }.without_unknown_truth(logits.len())
-    }
-
-    /// A class that the network does not have is dropped as the truth. Old journals may contain such classes.
-    pub fn without_unknown_truth(self, classes: usize) -> Record {
-        match self.truth {
-            Some(truth) if truth >= classes => Record { truth: None, unknown_truth: true, ..self },
-            _ => self,
-        }
+        (record.misnamed, record.further_pages) = (item.misnamed, item.further_pages);
+        record.truth = item.truth.filter(|truth| *truth < logits.len());
+        record.unknown_truth = record.truth != item.truth;
+        record
     }
 
     /// # Errors
-    /// If it answers with classes that do not exist: then it is not what was written.
+    /// If it names classes that do not exist: then it is not what was written.
     pub fn check(&self, classes: usize) -> anyhow::Result<()> {
-        let known = self.top.iter().all(|(class, _)| *class < classes);
+        let known = self.top.iter().map(|(class, _)| class).chain(&self.truth).all(|class| *class < classes);
         let counts = self.all.is_empty() || self.all.len() == classes;
         anyhow::ensure!(
             known && counts,
@@ -199,20 +193,19 @@ mod tests {
     fn a_journal_that_names_other_classes_is_refused() {
         let record = Record::new(&item(Ok(prepared(false))), Some(&[0.0, 3.0, 1.0]), KEPT);
         assert!(record.check(3).is_ok());
-        for altered in ["{\"path\":\"a\",\"top\":[[3,1.0]]}", "{\"path\":\"a\",\"all\":[1.0]}"] {
-            assert!(serde_json::from_str::<Record>(altered).unwrap().check(3).is_err(), "{altered}");
+        for altered in [r#""top":[[3,1.0]]"#, r#""all":[1.0]"#, r#""truth":3"#] {
+            let line = format!(r#"{{"path":"a","seen":[3,4],{altered}}}"#);
+            assert!(serde_json::from_str::<Record>(&line).unwrap().check(3).is_err(), "{altered}");
         }
     }
 
     #[test]
-    fn a_truth_that_is_no_class_is_none_and_an_old_journal_may_have_it() {
+    fn a_truth_that_is_no_class_is_none() {
         let record = Record::new(&item(Ok(prepared(false))), Some(&[3.0]), KEPT);
         assert_eq!((record.truth, record.unknown_truth), (None, true));
         assert!(record.check(1).is_ok());
-        let old: Record = serde_json::from_str("{\"path\":\"a\",\"top\":[[0,1.0]],\"truth\":77}").unwrap();
-        assert!(old.check(3).is_ok());
-        let old = old.without_unknown_truth(3);
-        assert_eq!((old.truth, old.unknown_truth), (None, true));
+        let known = Record::new(&item(Ok(prepared(false))), Some(&[3.0, 0.0]), KEPT);
+        assert_eq!((known.truth, known.unknown_truth), (Some(1), false));
     }
 
     #[test]

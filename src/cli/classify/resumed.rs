@@ -8,8 +8,9 @@ use anyhow::{Context, bail, ensure};
 
 use super::Results;
 use super::args::Args;
+use super::begun::Begun;
 use super::fingerprint::Check;
-use super::journal::{self, Journal, Settings};
+use super::journal::{self, Journal};
 use super::record::Record;
 use super::sorting::How;
 use crate::cli::outputs::is_there;
@@ -44,14 +45,14 @@ pub struct Earlier {
 pub fn opened(
     out: &Path,
     args: &Args,
-    settings: &Settings,
+    begun: &Begun,
     work: &Work,
     results: &mut Results,
 ) -> anyhow::Result<Option<Opened>> {
     let path = journal::path_of(out);
     if args.resume && path.exists() {
         let mut earlier = Earlier::default();
-        let journal = resumed(&path, settings, work, &mut earlier, results)?;
+        let journal = resumed(&path, begun, work, &mut earlier, results)?;
         // A table beside the journal is one that the stopped run was to replace, or its own, just written.
         return Ok(Some(Opened { journal, existing: Existing::Replace, earlier }));
     }
@@ -67,16 +68,16 @@ pub fn opened(
         return Err(is_there(out));
     }
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    Ok(Some(Opened { journal: Journal::start(&path, settings)?, existing, earlier: Earlier::default() }))
+    Ok(Some(Opened { journal: Journal::start(&path, begun)?, existing, earlier: Earlier::default() }))
 }
 
 /// Continues the journal at `path`: adds its records to `results`, and notes them in `earlier`.
 ///
 /// # Errors
-/// If it was begun with other settings, or if pictures have changed or are gone.
+/// If it was begun with something else, or if pictures have changed or are gone.
 fn resumed(
     path: &Path,
-    settings: &Settings,
+    begun: &Begun,
     work: &Work,
     earlier: &mut Earlier,
     results: &mut Results,
@@ -104,9 +105,9 @@ fn resumed(
         Ok(())
     };
     let mut records = Vec::new();
-    let journal = Journal::resume(path, settings, |record| {
+    let journal = Journal::resume(path, begun, |record| {
         record.check(classes).with_context(|| path.display().to_string())?;
-        records.push(record.without_unknown_truth(classes));
+        records.push(record);
         match records.len() {
             TOGETHER => take(&mut check, std::mem::take(&mut records)),
             _ => Ok(()),
@@ -170,13 +171,14 @@ pub fn ensure_asked_for(journal: &mut Journal, left: &HashMap<u64, u32>) -> anyh
 
 #[cfg(test)]
 mod tests {
+    use super::super::begun::tests::begun;
     use super::*;
 
     #[test]
     fn an_answer_for_what_is_not_given_is_refused_but_not_a_picture_that_could_not_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.partial");
-        let mut journal = Journal::start(&path, &Settings::new()).unwrap();
+        let mut journal = Journal::start(&path, &begun("in")).unwrap();
         let named = |path: &str| Record { path: path.into(), ..Record::default() };
         // A folder that has been made readable, a list that broke off, and a row of a table that was cut off.
         for name in ["in/sub", "-", "a.csv#7"] {
