@@ -1,7 +1,5 @@
 //! A network's logits for every image of a set, and how well they match its labels.
 
-use std::path::Path;
-
 use crate::data::{ImageSet, Pixels, pack};
 use crate::device::{Device, DeviceError, Lazy};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
@@ -246,18 +244,13 @@ impl Evaluation {
     }
 
     /// Opens a file's classifier on a device of its own, whose buffers are allocated afresh, with the images it is to
-    /// classify; `path` is for errors.
+    /// classify.
     ///
     /// # Errors
     /// If the file holds no classifier or the images have another size; device errors.
-    pub fn open(
-        file: &ModelFile,
-        path: &Path,
-        set: &ImageSet,
-        device: &mut dyn Device,
-    ) -> Result<Evaluation, InferError> {
+    pub fn open(file: &ModelFile, set: &ImageSet, device: &mut dyn Device) -> Result<Evaluation, InferError> {
         let image = [set.height, set.width, set.channels];
-        let mut evaluation = Evaluation::open_for(file, path, (at_once(set, BATCH, PIECE), image), device)?;
+        let mut evaluation = Evaluation::open_for(file, (at_once(set, BATCH, PIECE), image), device)?;
         evaluation.hold(device, set)?;
         Ok(evaluation)
     }
@@ -268,14 +261,13 @@ impl Evaluation {
     /// As [`Evaluation::open`].
     pub fn open_for(
         file: &ModelFile,
-        path: &Path,
         images: (usize, [usize; 3]),
         device: &mut dyn Device,
     ) -> Result<Evaluation, InferError> {
         let mut store = Store::default();
-        let (network, parameters) = file.network(path, &mut store, "classifier")?;
-        let (weights, running) = file.values(&parameters, path)?;
-        let normalization = Normalization::read(file, path)?;
+        let (network, parameters) = file.network(&mut store, "classifier")?;
+        let (weights, running) = file.values(&parameters)?;
+        let normalization = Normalization::read(file)?;
         let room = Room { count: images.0, image: images.1, batch: network.images_at_once(BATCH) };
         let views = Besides::Views;
         let mut evaluation = Evaluation::write_down(&mut store, &network, &parameters, room, normalization, views)?;

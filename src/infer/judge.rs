@@ -2,7 +2,7 @@
 //!
 //! Measures by different judges cannot be compared, so one ships with the program; `models/judge.md` describes it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::evaluate::{Evaluation, InferError};
 use crate::data::{DataSet, ImageSet};
@@ -19,7 +19,7 @@ const CAPACITY: usize = 10_000;
 
 /// A classifier whose buffers are declared in a store that other networks may share.
 pub struct Judge {
-    /// The file it came from, or `the built-in judge`.
+    /// The file that was asked for, or `the built-in judge`.
     pub name: String,
     pub class_names: Vec<String>,
     /// Digest of its weights, by which a resumed run knows that it is still measured by the same judge.
@@ -47,16 +47,16 @@ impl Judge {
     /// Adds the built-in judge, or a classifier of the user's own, to a store. The caller then allocates the store and
     /// calls [`Judge::upload`], once each.
     pub fn declare(store: &mut Store, file: Option<&Path>) -> Result<Judge, InferError> {
-        let path = file.map_or_else(|| PathBuf::from("the built-in judge"), Path::to_owned);
-        let name = path.display().to_string();
-        let file = match file {
-            Some(path) => ModelFile::open(path)?.0,
-            None => ModelFile::shipped("judge")?,
+        let (file, name) = match file {
+            Some(path) => (ModelFile::open(path)?, path),
+            None => (ModelFile::shipped("judge")?, Path::new("the built-in judge")),
         };
-        let class_names = file.class_names(&path)?;
-        let (network, parameters) = file.network(&path, store, "judge")?;
-        let (weights, running) = file.values(&parameters, &path)?;
-        let normalization = Normalization::read(&file, &path)?;
+        let file = ModelFile { name: name.into(), ..file };
+        let name = name.display().to_string();
+        let class_names = file.class_names()?;
+        let (network, parameters) = file.network(store, "judge")?;
+        let (weights, running) = file.values(&parameters)?;
+        let normalization = Normalization::read(&file)?;
         let numbers = [normalization.mean, normalization.std];
         let numbers = numbers.iter().chain(&weights).chain(&running);
         let digest = numbers.fold(0, |hash, number| mix(hash, u64::from(number.to_bits())));
@@ -251,8 +251,8 @@ mod tests {
     fn a_judge_whose_device_another_has_taken_is_refused_and_changes_nothing_of_the_others() {
         let (mut device, set) = (Cpu::new(), first(&mnist::embedded().unwrap().test, 40));
         let mut judge = Judge::open(&mut device, None).unwrap();
-        let (file, path) = default_model().unwrap();
-        let mut evaluation = Evaluation::open(&file, &path, &set, &mut device).unwrap();
+        let file = default_model().unwrap();
+        let mut evaluation = Evaluation::open(&file, &set, &mut device).unwrap();
         let before = evaluation.logits(&mut device).unwrap();
         let inverted = ImageSet { images: set.images.iter().map(|pixel| 255 - pixel).collect(), ..set };
         assert!(matches!(judge.look(&mut device, &inverted), Err(InferError::Device(_))));

@@ -291,13 +291,13 @@ fn a_model_file_comes_back_as_the_same_network_with_the_same_bytes() {
     let loaded = ModelFile::load(&path).unwrap();
     assert_eq!(loaded.to_bytes(&path).unwrap(), std::fs::read(&path).unwrap());
     let mut store = Store::default();
-    let (network, again) = loaded.network(&path, &mut store, "net").unwrap();
+    let (network, again) = loaded.network(&mut store, "net").unwrap();
     assert_eq!((network.input, network.classes), (vec![28, 28, 1], Some(10)));
     assert_eq!(again.trainable(), parameters.trainable());
-    assert_eq!(loaded.values(&again, &path).unwrap(), (weights, state));
-    assert_eq!(loaded.class_names(&path).unwrap()[3], "\"3\"");
-    assert_eq!(loaded.number::<f32>("mean", &path).unwrap(), 0.1307);
-    assert_eq!(loaded.u32s("step", &path).unwrap(), [7, 9]);
+    assert_eq!(loaded.values(&again).unwrap(), (weights, state));
+    assert_eq!(loaded.class_names().unwrap()[3], "\"3\"");
+    assert_eq!(loaded.number::<f32>("mean").unwrap(), 0.1307);
+    assert_eq!(loaded.u32s("step").unwrap(), [7, 9]);
 }
 
 #[test]
@@ -320,10 +320,10 @@ fn a_model_file_that_disagrees_with_itself_is_refused_with_the_reason() {
         change(&mut file);
         let bytes = file.to_bytes(path).unwrap();
         let file = ModelFile::from_bytes(&bytes, path)?;
-        file.class_names(path)?;
+        file.class_names()?;
         let mut store = Store::default();
-        let (_, parameters) = file.network(path, &mut store, "net")?;
-        file.values(&parameters, path)
+        let (_, parameters) = file.network(&mut store, "net")?;
+        file.values(&parameters)
     };
     assert!(values(&|_| {}).is_ok());
     let nan = |file: &mut ModelFile| {
@@ -390,13 +390,12 @@ fn what_stands_in_the_place_of_a_model_or_an_architecture_is_told_apart_with_wha
 
 #[test]
 fn a_variance_below_nought_is_refused_and_a_mean_is_not() {
-    let path = Path::new("m.safetensors");
     let (_, parameters, network) = of_builtin("standard");
     let values = |at: fn(usize) -> usize| {
         let mut state = parameters.initial_state();
         let norm = &parameters.running()[0];
         state[norm.offset + at(norm.shape.len())] = -0.5;
-        ModelFile::new(&network, &parameters, &parameters.initial(1), &state).values(&parameters, path)
+        ModelFile::new(&network, &parameters, &parameters.initial(1), &state).values(&parameters)
     };
     assert!(values(|_| 0).is_ok());
     let message = values(|words| words / 2).unwrap_err().to_string();

@@ -167,8 +167,8 @@ pub fn load_with_models(wanted: &str) -> Result<Architecture, ModelError> {
     if is_builtin || !(is_shipped || path.is_dir() || is_called_model(path) || begins_so()) {
         return load(wanted);
     }
-    let (file, path) = ModelFile::open(path)?;
-    Ok(Architecture { input: Some(file.input(&path)?), ..file.architecture(&path)? })
+    let file = ModelFile::open(path)?;
+    Ok(Architecture { input: Some(file.input()?), ..file.architecture()? })
 }
 
 fn is_called_model(path: &Path) -> bool {

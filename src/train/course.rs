@@ -1,8 +1,6 @@
 //! A classifier in the course of training: where it stands, its next steps, and the model files made from it.
 //! Unattended and interactive runs have this in common.
 
-use std::path::PathBuf;
-
 use super::keeping::EPOCH;
 use super::provenance::Provenance;
 use super::resume::Checkpoint;
@@ -36,8 +34,8 @@ pub(super) struct Course {
 /// What was before a course begins.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Before<'a> {
-    /// The model that training starts from, with its path.
-    pub origin: Option<&'a (ModelFile, PathBuf)>,
+    /// The model that training starts from.
+    pub origin: Option<&'a ModelFile>,
     /// What the run is resumed from.
     pub kept: Option<&'a Checkpoint>,
 }
@@ -69,10 +67,10 @@ impl Course {
         }
         let normalization = match before {
             // A run of a version that knew no paper goes on without.
-            Before { kept: Some(kept), .. } => Normalization::read(&kept.file, &kept.path)?,
+            Before { kept: Some(kept), .. } => Normalization::read(&kept.file)?,
             // What lies outside the images is theirs, and not that of the images that the model knows.
-            Before { origin: Some((file, path)), .. } => {
-                Normalization { background: data.train.background(), ..Normalization::read(file, path)? }
+            Before { origin: Some(file), .. } => {
+                Normalization { background: data.train.background(), ..Normalization::read(file)? }
             }
             Before { .. } => Normalization::of_extended(&data.train, settings.augment.window()),
         };
@@ -93,7 +91,7 @@ impl Course {
             step: 0,
             digest,
             normalization,
-            learned_before: before.origin.map(|(file, _)| file.learned()).unwrap_or_default(),
+            learned_before: before.origin.map(ModelFile::learned).unwrap_or_default(),
             provenance: Provenance::default(),
             described,
         })

@@ -177,13 +177,13 @@ impl Learner {
     /// What a checkpoint holds under `prefix`.
     ///
     /// # Errors
-    /// A tensor that is missing, of another shape or not finite; `path` is for the error.
-    pub fn learned(&self, file: &ModelFile, prefix: &str, path: &std::path::Path) -> Result<Learned, TrainError> {
+    /// A tensor that is missing, of another shape or not finite.
+    pub fn learned(&self, file: &ModelFile, prefix: &str) -> Result<Learned, TrainError> {
         let p = &self.parameters;
-        let flat = |what: &str| file.flat(&format!("{prefix}{what}"), p.trainable(), p.total(), path);
+        let flat = |what: &str| file.flat(&format!("{prefix}{what}"), p.trainable(), p.total());
         Ok(Learned {
             weights: flat("")?,
-            running: file.flat(prefix, p.running(), p.total_state(), path)?,
+            running: file.flat(prefix, p.running(), p.total_state())?,
             moments: (0..self.moments.len()).map(|i| flat(&format!("moment{i}/"))).collect::<Result<_, _>>()?,
             averaged: self.averaged.map(|_| flat("averaged/")).transpose()?,
         })

@@ -3,7 +3,6 @@
 //! Everything that decides a run is in its settings, its checkpoint and the data, and nowhere else: wall-clock time
 //! only decides when to report and save. So a run that was stopped and resumed ends with the same bytes.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -142,7 +141,7 @@ impl Run<'_> {
     }
 
     /// The model that the run starts from, if any. Without it, a run that was to start from one would start over.
-    fn origin(&self) -> Result<Option<(ModelFile, PathBuf)>, TrainError> {
+    fn origin(&self) -> Result<Option<ModelFile>, TrainError> {
         match (self.folder.origin()?, &self.settings.from) {
             (None, Some(from)) => {
                 let reason =
@@ -180,9 +179,9 @@ impl Run<'_> {
             Start::From(checkpoint) => state_of(checkpoint, &course.classifier, course.epochs)?,
             Start::Anew | Start::Over(_) => {
                 let mut first = course.classifier.initial(self.settings.seed);
-                if let Some((file, path)) = &origin {
+                if let Some(file) = &origin {
                     let learner = &course.classifier.learner;
-                    let (weights, running) = file.values(&learner.parameters, path)?;
+                    let (weights, running) = file.values(&learner.parameters)?;
                     first.learned = learner.starting_from(weights, running);
                 }
                 first
@@ -213,16 +212,16 @@ impl Run<'_> {
 
         // The test set is touched here, once, with the weights that validation chose.
         let Loop { run, course, .. } = this;
-        let (best, path) = (run.folder.load_best()?, run.folder.best());
+        let best = run.folder.load_best()?;
         // Its own word: a run that goes on elsewhere after it was killed may have a newer model than its metrics know.
-        let best_epoch: usize = best.number(EPOCH, &path)?;
+        let best_epoch: usize = best.number(EPOCH)?;
         let epochs = match run.settings.patience {
             _ if !is_over => course.epochs_done(),
             0 => run.settings.epochs,
             patience => run.settings.epochs.min(best_epoch + patience),
         };
         let parameters = course.classifier.learner.inference_parameters();
-        let (weights, running) = best.values(&parameters, &path)?;
+        let (weights, running) = best.values(&parameters)?;
         parameters.send(run.device, &weights, &running)?;
         let set = &run.data.test;
         let test = match &mut test {

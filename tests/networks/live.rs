@@ -130,7 +130,7 @@ fn it_knows_digits_it_was_never_shown_after_two_hundred_steps_and_says_which_it_
     // The kept file says the same about the same images, on a device of its own.
     let (file, watched, path) = (kept(&mut live), live.watched().clone(), Path::new("kept.safetensors"));
     let mut device = Cpu::new();
-    let mut evaluation = Evaluation::open(&file, path, &watched, &mut device).unwrap();
+    let mut evaluation = Evaluation::open(&file, &watched, &mut device).unwrap();
     let scores = Scores::new(&evaluation.logits(&mut device).unwrap(), &watched.labels);
     assert_eq!((scores.accuracy(), scores.loss), (glance.accuracy, glance.loss));
     assert_eq!(glance.mistakes.len(), 1000 - scores.correct);

@@ -45,11 +45,10 @@ pub fn digits(count: usize, times: usize) -> ImageSet {
 
 /// A model's probabilities for each image of a set.
 pub fn probabilities(device: &mut dyn Device, model: &ModelFile, set: &ImageSet) -> Vec<f32> {
-    let path = PathBuf::from("imported");
     let mut store = Store::default();
-    let (network, parameters) = model.network(&path, &mut store, "classifier").unwrap();
-    let (weights, state) = model.values(&parameters, &path).unwrap();
-    let [mean, std] = ["mean", "std"].map(|key| model.number(key, &path).unwrap());
+    let (network, parameters) = model.network(&mut store, "classifier").unwrap();
+    let (weights, state) = model.values(&parameters).unwrap();
+    let [mean, std] = ["mean", "std"].map(|key| model.number(key).unwrap());
     let normalization = Normalization { mean, std, background: 0 };
     let mut evaluation = Evaluation::declare(BATCH, &mut store, &network, &parameters, set, normalization).unwrap();
     device.allocate(&store).unwrap();

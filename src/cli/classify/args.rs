@@ -403,9 +403,9 @@ impl Args {
     }
 
     /// The settings that decide the answers, so that a resumed run uses the same.
-    pub fn settings(&self, file: &ModelFile, name: &Path) -> anyhow::Result<Settings> {
+    pub fn settings(&self, file: &ModelFile) -> anyhow::Result<Settings> {
         let given: Vec<String> = self.pictures.iter().map(|path| crate::pictures::path_text(path)).collect();
-        let digest = hash(&file.to_bytes(name)?);
+        let digest = hash(&file.to_bytes(&file.name)?);
         let called = self.model.as_deref().unwrap_or(Path::new("judge"));
         let shard = self.shard.map_or("none".into(), |Shard { index, of }| format!("{index}/{of}"));
         let settings = [

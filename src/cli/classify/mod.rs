@@ -62,14 +62,14 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if let Some(out) = args.out.take_if(|_| to.is_some()) {
         ensure!(!args.resume, "--resume: {} is not a file, so nothing was kept to continue from", out.display());
     }
-    let (file, name) = match &args.model {
+    let file = match &args.model {
         Some(wanted) => ModelFile::open(wanted)?,
         None => default_model()?,
     };
     let mut team = open_devices(&args.device)?
         .into_iter()
         .map(|mut device| {
-            let classifier = Classifier::open(device.as_mut(), &file, &name, BATCH, args.views.into())?;
+            let classifier = Classifier::open(device.as_mut(), &file, BATCH, args.views.into())?;
             Ok((classifier, device))
         })
         .collect::<Result<Vec<Member>, InferError>>()?;
@@ -99,9 +99,9 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     let work = Work { input: classifier.input(), preparation: args.preparation(&file), show: args.show_input.clone() };
     let only_fits = work.preparation.only_fits(work.input[2]);
-    let knows_light = file.knows_light_pictures(&name);
+    let knows_light = file.knows_light_pictures();
     if knows_light && !only_fits {
-        let model = name.display();
+        let model = file.name.display();
         note(format_args!(
             "note: {model} has learned from light pictures, and --prepare makes these light ink on black; leave it out"
         ));
@@ -120,7 +120,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let done = Done::default();
     let class_names = results.class_names.clone();
     let source = Source { given, null_data, shard, done: Arc::clone(&done), class_names };
-    let settings = args.settings(&file, &name)?;
+    let settings = args.settings(&file)?;
     let mut mended = HashSet::new();
     let (mut sink, existing) = match &args.out {
         None => {
@@ -196,7 +196,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     journal.map_or(Ok(()), Journal::remove)?;
     tell(&args, format, &results.summary, before, took, &device);
     if !args.quiet && results.summary.of_known().is_some() {
-        asked_of_its_own(&file, &name, &args.pictures).into_iter().for_each(note);
+        asked_of_its_own(&file, &args.pictures).into_iter().for_each(note);
     }
     Ok(if results.summary.failed > 0 { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS })
 }

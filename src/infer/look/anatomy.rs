@@ -1,11 +1,9 @@
 //! A classifier's layers and numbers, as shown to a person: nothing here needs a device.
 
-use std::path::Path;
-
 use super::{FIELD, InferError};
 use crate::graph::Store;
 use crate::models::{
-    Built, Kind, ModelError, ModelFile, Network, Nonlinearity, Parameter, Parameters, Source, by, is_foreign_name,
+    Built, Kind, ModelFile, Network, Nonlinearity, Parameter, Parameters, Source, by, is_foreign_name,
 };
 
 /// One layer.
@@ -52,12 +50,11 @@ pub struct Anatomy {
 /// computed separately.
 pub(super) fn network(
     file: &ModelFile,
-    path: &Path,
     classes: usize,
     store: &mut Store,
 ) -> Result<(Network, Parameters), InferError> {
-    let mut architecture = file.architecture(path)?;
-    let input = file.input(path)?;
+    let mut architecture = file.architecture()?;
+    let input = file.input()?;
     if let Some(last) = architecture.layers.last_mut().filter(|l| l.activation == Some(Nonlinearity::Softmax)) {
         last.activation = None;
     }
@@ -67,11 +64,11 @@ pub(super) fn network(
         let problem = format!("takes images of {}, but a drawing is {FIELD}x{FIELD}x1", by(&input));
         let takes = "drawing works for networks that take square images of one channel, 14, 28, 56 or another \
                      divisor of 448 wide";
-        let remedy = match is_foreign_name(path) {
+        let remedy = match is_foreign_name(&file.name) {
             true => "`inkgrad import` makes a file of this one with which `inkgrad classify` reads picture files",
             false => "`inkgrad classify` reads picture files with this one",
         };
-        return Err(ModelError::File { path: path.to_owned(), problem: format!("{problem}; {takes}. {remedy}") }.into());
+        return Err(file.refuse(format!("{problem}; {takes}. {remedy}")).into());
     }
     Ok((network, parameters))
 }

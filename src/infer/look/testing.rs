@@ -1,7 +1,5 @@
 //! Classifiers and digits for the tests of a look.
 
-use std::path::Path;
-
 use super::Look;
 use crate::data::{ImageSet, mnist};
 use crate::device::cpu::Cpu;
@@ -27,11 +25,11 @@ pub fn enlarged(picture: &[u8], width: usize, factor: usize) -> Vec<u8> {
 }
 
 pub fn shipped(name: &str) -> Look {
-    Look::open(Box::new(Cpu::new()), &ModelFile::shipped(name).unwrap(), Path::new(name)).unwrap()
+    Look::open(Box::new(Cpu::new()), &ModelFile::shipped(name).unwrap()).unwrap()
 }
 
 pub fn look(file: &ModelFile) -> Look {
-    Look::open(Box::new(Cpu::new()), file, Path::new("a test")).unwrap()
+    Look::open(Box::new(Cpu::new()), file).unwrap()
 }
 
 /// A classifier of these layers with random weights, and running statistics other than the initial ones.

@@ -246,7 +246,7 @@ impl GanRun<'_> {
         let test = this.test()?;
         this.animate()?;
         this.run.folder.forget_previous();
-        let best_epoch = this.run.folder.load_best()?.number(EPOCH, &this.run.folder.best())?;
+        let best_epoch = this.run.folder.load_best()?.number(EPOCH)?;
         Ok(GanOutcome::Finished { test, best_epoch, epochs, seconds: started.elapsed().as_secs_f64() })
     }
 }
@@ -412,11 +412,10 @@ impl Loop<'_> {
     /// The test set is touched here, once, with the generator that measurements chose.
     fn test(&mut self) -> Result<Option<Measures>, TrainError> {
         let Some(quality) = self.quality.take() else { return Ok(None) };
-        let path = self.run.folder.best();
         let best = self.run.folder.load_best()?;
         let parameters = self.steps.generator.inference_parameters();
-        let weights = best.flat(PREFIX, parameters.trainable(), parameters.total(), &path)?;
-        let running = best.flat(PREFIX, parameters.running(), parameters.total_state(), &path)?;
+        let weights = best.flat(PREFIX, parameters.trainable(), parameters.total())?;
+        let running = best.flat(PREFIX, parameters.running(), parameters.total_state())?;
         parameters.send(self.run.device, &weights, &running)?;
         let labels = self.run.data.test.labels.clone();
         let generated = self.generated(&labels)?;

@@ -16,7 +16,7 @@ pub(super) fn state_of(
     epochs: Epochs,
 ) -> Result<State, TrainError> {
     let [step, seed] = checkpoint.clock("step", epochs.total())?;
-    Ok(State { step, seed, learned: classifier.learner.learned(&checkpoint.file, "", &checkpoint.path)? })
+    Ok(State { step, seed, learned: classifier.learner.learned(&checkpoint.file, "")? })
 }
 
 /// All metrics that a folder has.
