@@ -68,7 +68,7 @@ pub fn model(bytes: &[u8]) {
     let _ = (file.class_names(), file.image(), file.gan(), file.u32s("clock"));
     let mut store = Store::default();
     if let Ok((_, parameters)) = file.network(&mut store, "classifier") {
-        let _ = file.values(&parameters);
+        let _ = file.values("", &parameters);
     }
 }
 

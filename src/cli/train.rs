@@ -365,7 +365,7 @@ fn classifier(
     }
     augment_flags::warn(&settings.augment, &data.class_names);
     if let Some(file) = &origin {
-        file.values(&parameters)?;
+        file.values("", &parameters)?;
     }
     let members = match &folder {
         None if settings.members > 1 => args.members(&architecture, &settings, &data)?,

@@ -105,8 +105,7 @@ mod tests {
         let (mut device, mut store) = (Cpu::new(), Store::default());
         let architecture = Architecture::parse("layers = [\"flatten\", { dense = \"classes\" }]", "own.toml").unwrap();
         let (network, parameters) = architecture.declare([2, 3, 1], 4, &mut store, "own").unwrap();
-        let (weights, running) = (parameters.initial(1), parameters.initial_state());
-        let mut file = ModelFile::new(&network, &parameters, &weights, &running);
+        let mut file = ModelFile::new(&network, &parameters, &parameters.initial(1));
         let refused = Classifier::open(&mut device, &file, 1, 1).map(drop).unwrap_err().to_string();
         assert!(refused.contains("\"mean\""), "{refused}");
         Normalization { mean: 0.5, std: 0.25, background: 0 }.store(&mut file);

@@ -266,13 +266,13 @@ impl Evaluation {
     ) -> Result<Evaluation, InferError> {
         let mut store = Store::default();
         let (network, parameters) = file.network(&mut store, "classifier")?;
-        let (weights, running) = file.values(&parameters)?;
+        let values = file.values("", &parameters)?;
         let normalization = Normalization::read(file)?;
         let room = Room { count: images.0, image: images.1, batch: network.images_at_once(BATCH) };
         let views = Besides::Views;
         let mut evaluation = Evaluation::write_down(&mut store, &network, &parameters, room, normalization, views)?;
         device.allocate(&store)?;
-        parameters.send(device, &weights, &running)?;
+        parameters.send(device, &values)?;
         evaluation.prepare(device)?;
         Ok(evaluation)
     }

@@ -9,7 +9,7 @@ use crate::data::{DataSet, ImageSet};
 use crate::device::{Device, DeviceError};
 use crate::graph::Store;
 use crate::hash::mix;
-use crate::models::{ModelFile, Normalization, Parameters, by};
+use crate::models::{ModelFile, Normalization, Parameters, Values, by};
 
 /// SHA-256 of the built-in judge's file; published measures cite it to say which judge they are by.
 pub const BUILT_IN_SHA256: &str = "3e55881a469d3e0cdae7a2162c8982b17632cb2cca97d4f09dacaaa167482efd";
@@ -28,8 +28,7 @@ pub struct Judge {
     /// For each class of the pictures that it looks at, which of its own that is.
     order: Vec<usize>,
     parameters: Parameters,
-    weights: Vec<f32>,
-    running: Vec<f32>,
+    values: Values,
     evaluation: Evaluation,
 }
 
@@ -55,16 +54,16 @@ impl Judge {
         let name = name.display().to_string();
         let class_names = file.class_names()?;
         let (network, parameters) = file.network(store, "judge")?;
-        let (weights, running) = file.values(&parameters)?;
+        let values = file.values("", &parameters)?;
         let normalization = Normalization::read(&file)?;
         let numbers = [normalization.mean, normalization.std];
-        let numbers = numbers.iter().chain(&weights).chain(&running);
+        let numbers = numbers.iter().chain(values.numbers());
         let digest = numbers.fold(0, |hash, number| mix(hash, u64::from(number.to_bits())));
         let evaluation = Evaluation::declare_with_features(store, &network, &parameters, CAPACITY, normalization)?;
         let input = network.image()?;
         let digest = format!("{digest:016x}");
         let order = (0..class_names.len()).collect();
-        Ok(Judge { name, class_names, digest, input, order, parameters, weights, running, evaluation })
+        Ok(Judge { name, class_names, digest, input, order, parameters, values, evaluation })
     }
 
     /// Opens a judge on a device of its own, whose buffers are allocated afresh.
@@ -78,7 +77,7 @@ impl Judge {
 
     /// Sends the weights to the device. Call it once, after the store is allocated.
     pub fn upload(&mut self, device: &mut dyn Device) -> Result<(), DeviceError> {
-        self.parameters.send(device, &self.weights, &self.running)?;
+        self.parameters.send(device, &self.values)?;
         self.evaluation.prepare(device)
     }
 

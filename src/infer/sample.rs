@@ -6,7 +6,7 @@ use super::InferError;
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, Lazy};
 use crate::graph::{BufferId, Graph, Store};
-use crate::models::{Gan, Inputs, Mode, ModelError, ModelFile, Network, Parameters};
+use crate::models::{Gan, Inputs, Mode, ModelError, ModelFile, Network, Parameters, Values};
 use crate::ops::random::{self, streams};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -101,10 +101,10 @@ impl Sampler {
 
     fn open_at(batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
         let (mut store, network, parameters) = generator.declare()?;
-        let (weights, running) = generator.values(&parameters)?;
+        let values = generator.values(&parameters)?;
         let mut sampler = Sampler::declare(batch, &mut store, &network, &parameters, generator.gan.range()?)?;
         device.allocate(&store)?;
-        parameters.send(device, &weights, &running)?;
+        parameters.send(device, &values)?;
         sampler.plan.prepare(device)?;
         Ok(sampler)
     }
@@ -234,9 +234,8 @@ impl Generator {
         Ok((store, network, parameters))
     }
 
-    fn values(&self, parameters: &Parameters) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-        let weights = self.file.flat(PREFIX, parameters.trainable(), parameters.total())?;
-        Ok((weights, self.file.flat(PREFIX, parameters.running(), parameters.total_state())?))
+    fn values(&self, parameters: &Parameters) -> Result<Values, ModelError> {
+        self.file.values(PREFIX, parameters)
     }
 }
 

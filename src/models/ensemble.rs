@@ -91,7 +91,7 @@ impl ModelFile {
         // The writer refuses what a reader would refuse.
         let mut store = Store::default();
         let (_, parameters) = file.network(&mut store, "ensemble")?;
-        file.values(&parameters)?;
+        file.values("", &parameters)?;
         Ok(file)
     }
 }
@@ -108,7 +108,7 @@ impl Branch {
     fn new(member: &ModelFile, number: usize, of: usize) -> Result<Branch, ModelError> {
         let mut store = Store::default();
         let (network, parameters) = member.network(&mut store, "member")?;
-        let (weights, running) = member.values(&parameters)?;
+        let values = member.values("", &parameters)?;
 
         let mut layers = network.architecture.layers.clone();
         let names: Vec<String> = network.layers().into_iter().map(|layer| layer.name).collect();
@@ -131,8 +131,7 @@ impl Branch {
         }
 
         let mut part = ModelFile::default();
-        part.add_flat("", parameters.trainable(), &weights);
-        part.add_flat("", parameters.running(), &running);
+        part.add_values("", &parameters, &values);
         for tensor in &mut part.tensors {
             // The names of layers have no dots.
             let Some((layer, suffix)) = tensor.name.split_once('.') else { continue };
@@ -237,8 +236,7 @@ mod tests {
     fn untrained(architecture: &Architecture, seed: u32) -> ModelFile {
         let mut store = Store::default();
         let (network, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
-        let (weights, running) = (parameters.initial(seed), parameters.initial_state());
-        let mut file = ModelFile::new(&network, &parameters, &weights, &running);
+        let mut file = ModelFile::new(&network, &parameters, &parameters.initial(seed));
         file.set("mean", 0.13);
         file.set("std", 0.31);
         ModelFile { name: format!("{}-{seed}", architecture.name).into(), ..file }

@@ -11,7 +11,7 @@ use super::error::ModelError;
 use super::gan::Gan;
 use super::layer::by;
 use super::normalization::Normalization;
-use super::parameters::{Parameter, Parameters};
+use super::parameters::{Parameter, Parameters, Values};
 use super::spec::{Architecture, MAX_TEXT};
 use crate::data::{MAX_CHANNELS, Pictures};
 use crate::files::{WriteError, write_whole};
@@ -49,14 +49,13 @@ impl PartialEq for ModelFile {
 }
 
 impl ModelFile {
-    /// A file of a network's weights and running statistics, laid out as in `parameters`' buffers. To be a classifier
-    /// that the program opens, it must also say how pixels become numbers
-    /// ([`Normalization::store`](super::Normalization::store)); where it does not name the classes
-    /// ([`ModelFile::set_class_names`]), they are called by their numbers.
+    /// A file of a network's weights and running statistics. To be a classifier that the program opens, it must also say
+    /// how pixels become numbers ([`Normalization::store`](super::Normalization::store)); where it does not name the
+    /// classes ([`ModelFile::set_class_names`]), they are called by their numbers.
     ///
     /// # Panics
-    /// If `weights` or `state` is shorter than its buffer, like indexing a slice.
-    pub fn new(network: &Network, parameters: &Parameters, weights: &[f32], state: &[f32]) -> ModelFile {
+    /// If values are shorter than their buffer, like indexing a slice.
+    pub fn new(network: &Network, parameters: &Parameters, values: &Values) -> ModelFile {
         let mut file = ModelFile { name: (&network.architecture.name).into(), ..ModelFile::default() };
         file.set(VERSION, env!("CARGO_PKG_VERSION"));
         file.set(ARCHITECTURE, network.architecture.text());
@@ -64,8 +63,7 @@ impl ModelFile {
         if let Some(classes) = network.classes {
             file.set(CLASSES, classes);
         }
-        file.add_flat("", parameters.trainable(), weights);
-        file.add_flat("", parameters.running(), state);
+        file.add_values("", parameters, values);
         file
     }
 
@@ -80,11 +78,20 @@ impl ModelFile {
         file
     }
 
+    /// Adds weights and running statistics, as tensors named `prefix` followed by their parameter's name.
+    ///
+    /// # Panics
+    /// If values are shorter than their buffer, like indexing a slice.
+    pub fn add_values(&mut self, prefix: &str, parameters: &Parameters, values: &Values) {
+        self.add_flat(prefix, parameters.trainable(), &values.weights);
+        self.add_flat(prefix, parameters.running(), &values.running);
+    }
+
     /// Adds the tensors of a flat buffer, each named `prefix` followed by its parameter's name: `average/conv1.weight`.
     ///
     /// # Panics
     /// If `flat` is shorter than the buffer, like indexing a slice.
-    pub fn add_flat(&mut self, prefix: &str, parameters: &[Parameter], flat: &[f32]) {
+    pub(crate) fn add_flat(&mut self, prefix: &str, parameters: &[Parameter], flat: &[f32]) {
         for p in parameters {
             let words = Words::F32(flat[p.offset..][..p.shape.len()].to_vec());
             self.tensors.push(SavedTensor { name: format!("{prefix}{}", p.name), shape: p.shape.clone(), words });
@@ -297,15 +304,15 @@ impl ModelFile {
         Ok(sizes)
     }
 
-    /// Flat weights and state for the buffers of `parameters`. Every tensor of these must be there, finite and of the
-    /// right shape. Tensors that no parameter asks for are left to other readers.
-    pub fn values(&self, parameters: &Parameters) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-        let weights = self.flat("", parameters.trainable(), parameters.total())?;
-        Ok((weights, self.flat("", parameters.running(), parameters.total_state())?))
+    /// The weights and running statistics of `parameters`: the inverse of [`ModelFile::add_values`]. Every tensor of these
+    /// must be there, finite and of the right shape. Tensors that no parameter asks for are left to other readers.
+    pub fn values(&self, prefix: &str, parameters: &Parameters) -> Result<Values, ModelError> {
+        let weights = self.flat(prefix, parameters.trainable(), parameters.total())?;
+        Ok(Values { weights, running: self.flat(prefix, parameters.running(), parameters.total_running())? })
     }
 
     /// The tensors of one flat buffer of `total` words: the inverse of [`ModelFile::add_flat`].
-    pub fn flat(&self, prefix: &str, parameters: &[Parameter], total: usize) -> Result<Vec<f32>, ModelError> {
+    pub(crate) fn flat(&self, prefix: &str, parameters: &[Parameter], total: usize) -> Result<Vec<f32>, ModelError> {
         let mut flat = vec![0.0; total];
         for p in parameters {
             let name = format!("{prefix}{}", p.name);

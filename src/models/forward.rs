@@ -286,7 +286,7 @@ impl Build<'_> {
         epsilon: f32,
         momentum: f32,
     ) -> Result<Value, GraphError> {
-        let place = self.parameters.state_place(layer.running.unwrap_or_default());
+        let place = self.parameters.running_place(layer.running.unwrap_or_default());
         match self.mode {
             Mode::Train { passes, .. } => {
                 let (out, stats) = batch_norm_of_groups(self.graph, x, affine, epsilon, passes)?;

@@ -55,7 +55,7 @@ pub use gan::{Gan, GanRecipe};
 pub use layer::{Conv, Kind, Layer, Nonlinearity, Units, Width, by};
 pub use learned::Learned;
 pub use normalization::Normalization;
-pub use parameters::{Init, Parameter, Parameters};
+pub use parameters::{Init, Parameter, Parameters, Values};
 pub use reader::MAX_SIZE;
 pub use recipe::{GanLoss, OptimizerName, Recipe, ScheduleName};
 pub use shipped::{SHIPPED, lasting};

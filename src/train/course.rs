@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::faults::{self, Fault};
 use crate::graph::Store;
 use crate::infer::evaluate::{BATCH, Evaluation, InferError};
-use crate::models::{Architecture, Learned, ModelFile, Network, Normalization};
+use crate::models::{Architecture, Learned, ModelFile, Network, Normalization, Values};
 
 pub(super) struct Course {
     pub settings: Settings,
@@ -180,15 +180,14 @@ impl Course {
 
     /// The weights that inference uses and their running statistics, likewise if worth keeping; call it after
     /// [`Course::calibrate`].
-    pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
-        let (weights, running) = self.classifier.learner.inference(device)?;
-        let finite = weights.iter().chain(&running).all(|x| x.is_finite());
-        if finite { Ok((weights, running)) } else { Err(self.not_finite(self.step)) }
+    pub fn inference(&self, device: &mut dyn Device) -> Result<Values, TrainError> {
+        let values = self.classifier.learner.inference(device)?;
+        if values.numbers().all(|x| x.is_finite()) { Ok(values) } else { Err(self.not_finite(self.step)) }
     }
 
-    /// A model file of given weights, with everything that inference and a reader need to know.
-    pub fn model_file(&self, weights: &[f32], running: &[f32]) -> ModelFile {
-        let mut file = ModelFile::new(&self.network, &self.classifier.learner.parameters, weights, running);
+    /// A model file of given values, with everything that inference and a reader need to know.
+    pub fn model_file(&self, values: &Values) -> ModelFile {
+        let mut file = ModelFile::new(&self.network, &self.classifier.learner.parameters, values);
         file.set_class_names(&self.described.class_names);
         self.normalization.store(&mut file);
         file.set_learned_before(&self.learned_before);
@@ -201,8 +200,7 @@ impl Course {
     /// The model as it is now, wherever in an epoch that is.
     pub fn model_now(&mut self, device: &mut dyn Device) -> Result<ModelFile, TrainError> {
         self.calibrate(device)?;
-        let (weights, running) = self.inference(device)?;
-        let mut file = self.model_file(&weights, &running);
+        let mut file = self.model_file(&self.inference(device)?);
         file.set("step", self.step);
         file.set(EPOCH, format!("{:.4}", self.epochs.at(self.step)));
         Ok(file)

@@ -181,8 +181,7 @@ impl Run<'_> {
                 let mut first = course.classifier.initial(self.settings.seed);
                 if let Some(file) = &origin {
                     let learner = &course.classifier.learner;
-                    let (weights, running) = file.values(&learner.parameters)?;
-                    first.learned = learner.starting_from(weights, running);
+                    first.learned = learner.starting_from(file.values("", &learner.parameters)?);
                 }
                 first
             }
@@ -221,8 +220,7 @@ impl Run<'_> {
             patience => run.settings.epochs.min(best_epoch + patience),
         };
         let parameters = course.classifier.learner.inference_parameters();
-        let (weights, running) = best.values(&parameters)?;
-        parameters.send(run.device, &weights, &running)?;
+        parameters.send(run.device, &best.values("", &parameters)?)?;
         let set = &run.data.test;
         let test = match &mut test {
             Some(test) => {

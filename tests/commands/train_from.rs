@@ -1,6 +1,5 @@
 //! Training that goes on from a trained model, and several models that are joined.
 
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use inkgrad::data::mnist;
@@ -159,7 +158,7 @@ fn an_ensembles_logits_are_the_mean_of_its_members_whatever_their_networks() {
     let member = |name: &str, seed| {
         let mut store = Store::default();
         let (network, parameters) = builtin(name).unwrap().declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
-        let mut file = ModelFile::new(&network, &parameters, &parameters.initial(seed), &parameters.initial_state());
+        let mut file = ModelFile::new(&network, &parameters, &parameters.initial(seed));
         file.set("mean", 0.13);
         file.set("std", 0.31);
         ModelFile { name: name.into(), ..file }

@@ -128,7 +128,7 @@ fn it_knows_digits_it_was_never_shown_after_two_hundred_steps_and_says_which_it_
     assert!(glance.accuracy > 0.9 && glance.loss < before.loss, "{}, {}", glance.accuracy, glance.loss);
 
     // The kept file says the same about the same images, on a device of its own.
-    let (file, watched, path) = (kept(&mut live), live.watched().clone(), Path::new("kept.safetensors"));
+    let (file, watched) = (kept(&mut live), live.watched().clone());
     let mut device = Cpu::new();
     let mut evaluation = Evaluation::open(&file, &watched, &mut device).unwrap();
     let scores = Scores::new(&evaluation.logits(&mut device).unwrap(), &watched.labels);

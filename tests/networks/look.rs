@@ -1,6 +1,5 @@
 //! Looking inside a classifier on the GPU shows what it shows on the CPU.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use inkgrad::data::mnist;

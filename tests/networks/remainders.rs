@@ -1,7 +1,5 @@
 //! How a picture is classified does not depend on how many others are classified with it.
 
-use std::path::Path;
-
 use inkgrad::device::Device;
 use inkgrad::graph::Store;
 use inkgrad::infer::evaluate::Evaluation;
@@ -39,8 +37,7 @@ fn model() -> ModelFile {
     let architecture = Architecture::parse(NETWORK, "net.toml").unwrap();
     let mut store = Store::default();
     let (network, parameters) = architecture.declare([SIDE, SIDE, 1], CLASSES, &mut store, "classifier").unwrap();
-    let (weights, state) = (parameters.initial(3), parameters.initial_state());
-    let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+    let mut file = ModelFile::new(&network, &parameters, &parameters.initial(3));
     file.set("mean", 0.5);
     file.set("std", 0.3);
     file

@@ -98,8 +98,7 @@ pub(super) fn check_joined(members: &[Member], data: &DataSet) -> anyhow::Result
         let mut store = Store::default();
         let image = [set.height, set.width, set.channels];
         let (network, parameters) = architecture.declare(image, set.classes, &mut store, "classifier")?;
-        let (weights, state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
-        let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+        let mut file = ModelFile::new(&network, &parameters, &parameters.zeros());
         file.set_class_names(&data.class_names);
         // All members have the same values, from the same training images.
         Normalization::UNIT.store(&mut file);

@@ -67,8 +67,7 @@ fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
         graph.assign(value, place).unwrap();
     }
     device.allocate(&store).unwrap();
-    let (weights, state) = file.values(&parameters).unwrap();
-    parameters.send(device, &weights, &state).unwrap();
+    parameters.send(device, &file.values("", &parameters).unwrap()).unwrap();
     let set = mnist::embedded().unwrap().test;
     let picture = |i: usize| (0..h * w).map(move |at| (i, at / w * set.height / h, at % w * set.width / w));
     let shown = (0..batch).flat_map(picture);

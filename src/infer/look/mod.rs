@@ -94,11 +94,11 @@ impl Look {
         let mut store = Store::default();
         let class_names = file.class_names()?;
         let (network, parameters) = anatomy::network(file, class_names.len(), &mut store)?;
-        let values = file.values(&parameters)?;
+        let values = file.values("", &parameters)?;
         let normalization = Normalization::read(file)?;
         let plans = Plans::declare(&mut store, &network, &parameters, normalization)?;
         device.allocate(&store)?;
-        parameters.send(device.as_mut(), &values.0, &values.1)?;
+        parameters.send(device.as_mut(), &values)?;
         let anatomy = Arc::new(Anatomy::new(network, parameters, values)?);
         let model = file.name.display().to_string();
         Ok(Look { device, model, class_names, normalization, anatomy, plans })

@@ -39,11 +39,11 @@ pub fn untrained(layers: &str, side: usize, seed: u32) -> ModelFile {
     let (network, parameters) = architecture.declare([side, side, 1], 10, &mut store, "classifier").unwrap();
     let key = random::key([1, seed], 8);
     let unit = |i: usize| random::unit(random::draw(key, i as u32));
-    let mut weights = parameters.initial(seed);
+    let mut values = parameters.initial(seed);
     // Biases start at zero, which would hide that one is forgotten.
-    weights.iter_mut().enumerate().filter(|(_, w)| **w == 0.0).for_each(|(i, w)| *w = 0.2 * (unit(i) - 0.5));
-    let running: Vec<f32> = (0..parameters.total_state()).map(|i| 0.5 + unit(i)).collect();
-    let mut file = ModelFile::new(&network, &parameters, &weights, &running);
+    values.weights.iter_mut().enumerate().filter(|(_, w)| **w == 0.0).for_each(|(i, w)| *w = 0.2 * (unit(i) - 0.5));
+    values.running = (0..parameters.total_running()).map(|i| 0.5 + unit(i)).collect();
+    let mut file = ModelFile::new(&network, &parameters, &values);
     file.set("mean", 0.13);
     file.set("std", 0.31);
     file

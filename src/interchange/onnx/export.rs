@@ -53,10 +53,10 @@ fn entry(key: &str, value: &str) -> StringStringEntryProto {
 fn classifier(model: &ModelFile) -> Result<GraphProto, ModelError> {
     let mut store = Store::default();
     let (network, parameters) = model.network(&mut store, "classifier")?;
-    let (weights, state) = model.values(&parameters)?;
+    let values = model.values("", &parameters)?;
     let [mean, std] = [model.number::<f32>("mean")?, model.number::<f32>("std")?];
     let image = network.image()?;
-    let mut writer = Writer { parameters: &parameters, weights: &weights, state: &state, graph: GraphProto::default() };
+    let mut writer = Writer { parameters: &parameters, values: &values, graph: GraphProto::default() };
 
     let mean = writer.float("mean", mean);
     let std = writer.float("std", std);
@@ -89,14 +89,13 @@ fn generator(model: &ModelFile) -> Result<GraphProto, ModelError> {
     let classes = model.class_names()?.len();
     let mut store = Store::default();
     let (network, parameters) = gan.declare_generator(image, classes, &mut store)?;
-    let weights = model.flat(PREFIX, parameters.trainable(), parameters.total())?;
-    let state = model.flat(PREFIX, parameters.running(), parameters.total_state())?;
+    let values = model.values(PREFIX, &parameters)?;
     let (mean, std) = gan.range()?;
-    let mut writer = Writer { parameters: &parameters, weights: &weights, state: &state, graph: GraphProto::default() };
+    let mut writer = Writer { parameters: &parameters, values: &values, graph: GraphProto::default() };
 
     let depth = writer.ints("classes", &[classes as i64]);
-    let values = writer.floats("off_on", &[2], &[0.0, 1.0]);
-    writer.node("OneHot", &["label", &depth, &values], "label_one_hot", vec![int("axis", -1)]);
+    let off_on = writer.floats("off_on", &[2], &[0.0, 1.0]);
+    writer.node("OneHot", &["label", &depth, &off_on], "label_one_hot", vec![int("axis", -1)]);
     let out = writer.network(&network, &model.name, "noise", "label_one_hot")?;
     let (mean, std) = (writer.float("mean", mean), writer.float("std", std));
     writer.node("Mul", &[&out, &std], "scaled", vec![]);

@@ -439,7 +439,7 @@ fn a_network_that_begins_with_a_reshape_to_the_same_shape_goes_out_and_comes_bac
     let mut store = Store::default();
     let architecture = Architecture::parse(&text, "net").unwrap();
     let (network, parameters) = architecture.declare([4, 4, 1], 2, &mut store, "classifier").unwrap();
-    let mut file = ModelFile::new(&network, &parameters, &parameters.initial(7), &parameters.initial_state());
+    let mut file = ModelFile::new(&network, &parameters, &parameters.initial(7));
     file.set("mean", 0.25);
     file.set("std", 0.5);
     let back = import(&export(&file).unwrap(), &Wishes::default()).unwrap().file;

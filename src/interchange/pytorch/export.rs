@@ -5,7 +5,7 @@ use crate::data::Pictures;
 use crate::graph::Store;
 use crate::interchange::layout::{kernel_to_torch, permute, transposed_to_torch};
 use crate::interchange::order::{rows_to_theirs, to_theirs};
-use crate::models::{Kind, ModelError, ModelFile, Normalization, SavedTensor, Words};
+use crate::models::{Kind, ModelError, ModelFile, Normalization, SavedTensor, Values, Words};
 use crate::tensor::Shape;
 
 /// The bytes of a safetensors file: kernels `[k, c, r, s]`, dense weights `[out, in]`, batch norm's `weight`, `bias`,
@@ -22,7 +22,7 @@ pub fn export(model: &ModelFile) -> Result<Vec<u8>, ModelError> {
     }
     let mut store = Store::default();
     let (network, parameters) = model.network(&mut store, "classifier")?;
-    let (weights, state) = model.values(&parameters)?;
+    let Values { weights, running } = model.values("", &parameters)?;
     let orders = orders_of(&network).map_err(|problem| model.refuse(problem))?;
 
     let mut file = ModelFile::default();
@@ -58,9 +58,9 @@ pub fn export(model: &ModelFile) -> Result<Vec<u8>, ModelError> {
                 let gamma = if *scale { to_theirs(given, gamma) } else { vec![1.0; c] };
                 add("weight", &[c], gamma);
                 add("bias", &[c], to_theirs(given, beta));
-                let running = layer.running.map(|index| &parameters.running()[index]);
-                if let Some(p) = running {
-                    let (mean, variance) = state[p.offset..][..p.shape.len()].split_at(c);
+                let statistics = layer.running.map(|index| &parameters.running()[index]);
+                if let Some(p) = statistics {
+                    let (mean, variance) = running[p.offset..][..p.shape.len()].split_at(c);
                     add("running_mean", &[c], to_theirs(given, mean));
                     add("running_var", &[c], to_theirs(given, variance));
                 }

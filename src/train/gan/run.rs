@@ -414,9 +414,7 @@ impl Loop<'_> {
         let Some(quality) = self.quality.take() else { return Ok(None) };
         let best = self.run.folder.load_best()?;
         let parameters = self.steps.generator.inference_parameters();
-        let weights = best.flat(PREFIX, parameters.trainable(), parameters.total())?;
-        let running = best.flat(PREFIX, parameters.running(), parameters.total_state())?;
-        parameters.send(self.run.device, &weights, &running)?;
+        parameters.send(self.run.device, &best.values(PREFIX, &parameters)?)?;
         let labels = self.run.data.test.labels.clone();
         let generated = self.generated(&labels)?;
         let data = &self.run.data;

@@ -139,11 +139,9 @@ impl Loop<'_> {
 
     /// The generator alone, as it is sampled from: averaged weights and their statistics.
     fn best_file(&mut self) -> Result<ModelFile, TrainError> {
-        let (weights, running) = self.steps.generator.inference(self.run.device)?;
-        let parameters = &self.steps.generator.parameters;
+        let values = self.steps.generator.inference(self.run.device)?;
         let mut file = self.file();
-        file.add_flat(PREFIX, parameters.trainable(), &weights);
-        file.add_flat(PREFIX, parameters.running(), &running);
+        file.add_values(PREFIX, &self.steps.generator.parameters, &values);
         Ok(file)
     }
 
@@ -158,8 +156,7 @@ impl Loop<'_> {
             (&self.steps.generator, PREFIX, &state.generator),
             (&self.steps.discriminator, CRITIC, &state.discriminator),
         ] {
-            file.add_flat(prefix, learner.parameters.trainable(), &learned.weights);
-            file.add_flat(prefix, learner.parameters.running(), &learned.running);
+            file.add_values(prefix, &learner.parameters, &learned.values);
             learner.add_to(&mut file, prefix, learned);
         }
         let curves = self.metrics.picture(&self.run.settings.model)?;
