@@ -10,7 +10,7 @@ use super::say_and_go_on as say;
 use super::{evaluate_gan, evaluate_shifts, note, open_device, thousands};
 use crate::data::{DataSet, HoldOut, ImageSet, mnist};
 use crate::graph::Store;
-use crate::infer::evaluate::{Evaluation, Scores};
+use crate::infer::{Evaluation, Scores};
 use crate::models::{ModelFile, by};
 use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem, class_name};
 use crate::run_files::{BEST, is_run};

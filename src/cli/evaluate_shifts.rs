@@ -2,7 +2,7 @@
 
 use crate::data::ImageSet;
 use crate::device::Device;
-use crate::infer::evaluate::{Evaluation, InferError, Scores};
+use crate::infer::{Evaluation, InferError, Scores};
 use crate::report::{aligned, percent};
 
 /// Refuses shifts that leave nothing of an image.

@@ -12,7 +12,7 @@ use super::progress::{Progress, from};
 use super::{counted, going_on, mention, note, say, thousands};
 use crate::data::DataSet;
 use crate::device::Device;
-use crate::infer::evaluate::{Evaluation, Scores};
+use crate::infer::{Evaluation, Scores};
 use crate::models::{Architecture, Model, ModelFile};
 use crate::report::Confusion;
 use crate::run_files::BEST;

@@ -1,6 +1,6 @@
 //! A trained classifier applied to images that arrive batch by batch, in any number.
 
-use super::evaluate::{Evaluation, InferError};
+use super::{Evaluation, InferError};
 use crate::device::Device;
 use crate::models::{ModelError, ModelFile};
 

@@ -1,38 +1,8 @@
-//! Losses and answers computed by hand, and sets that are evaluated in pieces.
+//! Sets that are evaluated in pieces, views, and what is refused.
 
 use std::path::Path;
 
 use super::*;
-
-#[test]
-fn loss_and_accuracy_agree_with_a_sum_by_hand() {
-    let scores = Scores::new(&[0.0, 0.0, 2.0, 0.0], &[1, 0]);
-    let wanted = (2.0f64.ln() - (2.0f64.exp() / (2.0f64.exp() + 1.0)).ln()) / 2.0;
-    assert!((scores.loss - wanted).abs() < 1e-12, "{} against {wanted}", scores.loss);
-    assert_eq!(scores.correct, 1, "a tie goes to the first class");
-    assert_eq!(scores.predicted[1].map(|(class, _)| class), Some(0));
-}
-
-#[test]
-fn the_loss_of_a_label_that_is_impossible_to_a_double_is_as_large_as_it_is() {
-    let scores = Scores::new(&[0.0, 5e4, -3e38, 3e38], &[0, 1]);
-    assert!((scores.loss - 2.5e4).abs() < 1e-6, "{}", scores.loss);
-    assert_eq!(scores.truth, [0.0, 1.0]);
-    let worst = Scores::new(&[-3e38, 3e38], &[0]);
-    assert!((worst.loss / 6e38 - 1.0).abs() < 1e-6, "{}", worst.loss);
-}
-
-#[test]
-fn a_row_that_is_not_a_number_is_wrong_for_every_class_and_seen_in_the_loss() {
-    for row in [[f32::NAN, 1.0], [1.0, f32::NAN], [f32::INFINITY, 1.0]] {
-        for label in [0, 1] {
-            let scores = Scores::new(&row, &[label]);
-            assert_eq!((scores.correct, scores.unanswered(), &*scores.truth), (0, 1, &[0.0][..]));
-            assert_eq!(scores.answers(&[label]).collect::<Vec<_>>(), [(label as usize, None)]);
-            assert!(scores.loss.is_nan());
-        }
-    }
-}
 
 /// Test digits, and the file of a digit classifier.
 fn digits(count: usize) -> (ImageSet, ModelFile) {
@@ -167,10 +137,4 @@ fn several_views_are_refused_where_only_one_is_known() {
     assert_eq!(evaluation.mean_logits(&mut device, 4, 1).unwrap().len(), 40);
     let refused = evaluation.mean_logits(&mut device, 4, 5).unwrap_err().to_string();
     assert!(refused.contains("has one view of an image and not 5"), "{refused}");
-}
-
-#[test]
-#[should_panic(expected = "a row of logits for each of 2 labels")]
-fn logits_that_are_not_a_row_for_each_label_have_no_scores() {
-    Scores::new(&[0.0; 5], &[0, 1]);
 }

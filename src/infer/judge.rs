@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::evaluate::{Evaluation, InferError};
+use super::{Evaluation, InferError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::{Device, DeviceError};
 use crate::graph::Store;

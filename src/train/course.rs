@@ -10,7 +10,8 @@ use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
 use crate::faults::{self, Fault};
 use crate::graph::Store;
-use crate::infer::evaluate::{BATCH, Evaluation, InferError};
+use crate::infer::InferError;
+use crate::infer::evaluate::{BATCH, Evaluation};
 use crate::models::{Architecture, Learned, ModelFile, Network, Normalization, Values};
 
 pub(super) struct Course {

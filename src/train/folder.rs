@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::TrainError;
 use super::keeping::EPOCH;
 use crate::files::{self, write_keeping, write_whole};
-use crate::infer::evaluate::Scores;
+use crate::infer::Scores;
 use crate::models::{Model, ModelFile};
 use crate::run_files::{ANIMATION, ARCHITECTURE, BEST, CONFIG, LAST, ORIGIN, PREVIOUS, RESULT, SNAPSHOTS};
 

@@ -8,7 +8,7 @@ use super::{Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
 use crate::graph::Store;
-use crate::infer::evaluate::{Evaluation, Scores};
+use crate::infer::{Evaluation, Scores};
 use crate::models::{Architecture, Filters, ModelFile, Values};
 
 /// Seconds after which an earlier measurement of speed counts half: the speed should be steady, yet follow what the

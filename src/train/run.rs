@@ -16,7 +16,7 @@ use super::{Folder, Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet, mnist};
 use crate::device::Device;
 use crate::graph::Store;
-use crate::infer::evaluate::{Evaluation, Scores};
+use crate::infer::{Evaluation, Scores};
 use crate::models::{Architecture, ModelFile};
 
 mod checkpoint;

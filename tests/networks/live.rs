@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use inkgrad::data::{DataSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
-use inkgrad::infer::evaluate::{Evaluation, Scores};
+use inkgrad::infer::{Evaluation, Scores};
 use inkgrad::models::{Architecture, ModelFile, Words, builtin};
 use inkgrad::train::metrics::{Metrics, Set};
 use inkgrad::train::{Folder, Live, Outcome, Run, Settings, TrainError};

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::wish::Wish;
 use crate::app::worker::{File, Model, Opener, Worker};
 use crate::device::Device;
-use crate::infer::evaluate::{most_likely, softmax};
+use crate::infer::scores::{most_likely, softmax};
 use crate::infer::{Classifier, Generator, InferError, Sampler, classify};
 use crate::models::{ModelFile, by};
 

@@ -24,7 +24,8 @@ pub use anatomy::{Anatomy, Kernel, Layer};
 pub use arithmetic::{Arithmetic, How, Seen, Term};
 pub use neighbours::Neighbours;
 
-use super::evaluate::{InferError, softmax};
+use super::InferError;
+use super::scores::softmax;
 use crate::data::pack;
 use crate::device::Device;
 use crate::graph::{Place, Store};
