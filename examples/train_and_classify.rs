@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Run { settings, architecture, data, folder, device: device.as_mut(), stop: &stop, report }.train()?;
 
     // A classifier takes at most as many images at once as it was opened for; this one looks at each unchanged.
-    let mut classifier = Classifier::open(device.as_mut(), &ModelFile::load(&best)?, &best, 100, 1)?;
+    let mut classifier = Classifier::open(device.as_mut(), &ModelFile::load(&best)?, 100, 1)?;
     let mut logits = Vec::new();
     for images in unseen.images.chunks(100 * unseen.image_len()) {
         logits.extend(classifier.logits(device.as_mut(), images)?);

@@ -65,10 +65,10 @@ pub fn architecture(bytes: &[u8]) {
 
 pub fn model(bytes: &[u8]) {
     let Ok(file) = ModelFile::from_bytes(bytes, here()) else { return };
-    let _ = (file.class_names(here()), file.image(here()), file.gan(here()), file.u32s("clock", here()));
+    let _ = (file.class_names(), file.image(), file.gan(), file.u32s("clock"));
     let mut store = Store::default();
-    if let Ok((_, parameters)) = file.network(here(), &mut store, "classifier") {
-        let _ = file.values(&parameters, here());
+    if let Ok((_, parameters)) = file.network(&mut store, "classifier") {
+        let _ = file.values("", &parameters);
     }
 }
 

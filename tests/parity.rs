@@ -106,7 +106,7 @@ impl<'a> Course<'a> {
                 device.allocate(&store).unwrap();
                 classifier.upload(device, &set).unwrap();
                 let mut state = classifier.initial(0);
-                turn(&mut state.learned.weights);
+                turn(&mut state.learned.values.weights);
                 classifier.load(device, &state).unwrap();
                 (Training::Classifier(Box::new(classifier)), settings.epochs_of(set.len()).start(1))
             }
@@ -117,8 +117,8 @@ impl<'a> Course<'a> {
                 device.allocate(&store).unwrap();
                 steps.upload(device, &set).unwrap();
                 let mut state = steps.initial(0);
-                turn(&mut state.generator.weights);
-                turn(&mut state.discriminator.weights);
+                turn(&mut state.generator.values.weights);
+                turn(&mut state.discriminator.values.weights);
                 steps.load(device, &state).unwrap();
                 let rounds = steps.epochs.start(1);
                 (Training::Gan(Box::new(steps)), rounds)

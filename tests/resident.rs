@@ -222,7 +222,7 @@ fn devices_that_share_a_batch_learn_what_one_learns_from_all_of_it() {
                     device.name()
                 );
             }
-            let weights = state.learned.weights.iter().zip(&after.learned.weights);
+            let weights = state.learned.values.weights.iter().zip(&after.learned.values.weights);
             let apart = weights.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(apart < 2e-3, "{}: {apart}", device.name());
             // Once more: the same bits, in whatever order the threads met.
@@ -253,9 +253,8 @@ fn statistics_of_averaged_weights_are_the_same_however_the_images_come_and_leave
             (classifier.learner.inference(device.as_mut()).unwrap(), classifier.save(device.as_mut()).unwrap())
         };
         let whole = learned(u64::MAX, &[19]);
-        let [(weights, statistics), raw] =
-            [&whole.0, &(whole.1.learned.weights.clone(), whole.1.learned.running.clone())];
-        assert!(*weights != raw.0 && *statistics != raw.1, "of the weights as they train");
+        let [averaged, raw] = [&whole.0, &whole.1.learned.values];
+        assert!(averaged.weights != raw.weights && averaged.running != raw.running, "of the weights as they train");
         // Room for three steps, and calibrated more often, in the middle of three.
         assert!(learned(3 * 16 * 784, &[3, 4, 11, 19]) == whole, "by and by");
     }

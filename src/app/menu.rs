@@ -116,17 +116,17 @@ pub fn snapshot(path: &Path) -> Option<(&Path, usize)> {
 ///
 /// # Errors
 /// What is wrong with the file, in words; a generator is none of these models.
-pub fn load(path: &Path) -> Result<(ModelFile, PathBuf), String> {
+pub fn load(path: &Path) -> Result<ModelFile, String> {
     if is_foreign_name(path) {
         let imported = interchange::import(path, None, &Wishes::default()).map_err(|error| error.to_string())?;
-        return Ok((imported.file, path.to_owned()));
+        return Ok(ModelFile { name: path.to_owned(), ..imported.file });
     }
-    let (file, path) = ModelFile::open(path).map_err(|error| error.to_string())?;
+    let file = ModelFile::open(path).map_err(|error| error.to_string())?;
     if file.is_gan() {
-        let name = path.display();
+        let name = file.name.display();
         return Err(format!("{name} holds a generator, which reads nothing; the Dream panel draws with it"));
     }
-    Ok((file, path))
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -133,13 +133,13 @@ impl Model for Reading {
 
     const KIND: &'static str = "model";
 
-    fn load(chosen: &Path) -> Result<(ModelFile, PathBuf), String> {
+    fn load(chosen: &Path) -> Result<ModelFile, String> {
         super::menu::load(chosen)
     }
 
     fn open(file: &File, opener: &Opener) -> Result<(Reading, About), String> {
         let device = opener().map_err(|error| error.to_string())?;
-        let look = Look::open(device, &file.file, &file.path).map_err(|error| error.to_string())?;
+        let look = Look::open(device, &file.file).map_err(|error| error.to_string())?;
         let takes_pictures_as_they_are = file.file.takes_pictures_as_they_are();
         let mode = if takes_pictures_as_they_are { Mode::Never } else { Mode::Auto };
         let about = About {
@@ -147,7 +147,7 @@ impl Model for Reading {
             class_names: look.class_names().to_vec(),
             input: look.input(),
             takes_pictures_as_they_are,
-            knows_light_pictures: file.file.knows_light_pictures(&file.path),
+            knows_light_pictures: file.file.knows_light_pictures(),
             anatomy: look.anatomy(),
             device: look.device_name(),
         };

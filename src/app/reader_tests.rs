@@ -249,7 +249,7 @@ fn of_three_classes(path: &Path) {
     let architecture = Architecture::parse("layers = [\"flatten\", { dense = \"classes\" }]", "three.toml").unwrap();
     let mut store = Store::default();
     let (network, parameters) = architecture.declare([28, 28, 1], 3, &mut store, "classifier").unwrap();
-    let mut file = ModelFile::new(&network, &parameters, &parameters.initial(0), &[]);
+    let mut file = ModelFile::new(&network, &parameters, &parameters.initial(0));
     file.set("mean", 0.0);
     file.set("std", 1.0);
     file.save(path).unwrap();

@@ -25,11 +25,11 @@ pub trait Model: Sized + 'static {
     /// What messages call it.
     const KIND: &'static str;
 
-    /// Reads the file that was chosen; returns the path that error messages name, too.
+    /// Reads the file that was chosen.
     ///
     /// # Errors
     /// What is wrong with the file, in words.
-    fn load(chosen: &Path) -> Result<(ModelFile, PathBuf), String>;
+    fn load(chosen: &Path) -> Result<ModelFile, String>;
 
     /// # Errors
     /// Why it cannot be opened, in words.
@@ -46,9 +46,7 @@ pub trait Model: Sized + 'static {
 /// A model's file.
 pub struct File {
     pub file: ModelFile,
-    /// The path that error messages name,
-    pub path: PathBuf,
-    /// and the one that the user chose.
+    /// The path that the user chose, such as that of a run's folder.
     pub chosen: PathBuf,
 }
 
@@ -258,8 +256,7 @@ fn serve<M: Model>(post: &Post<Mail<M>>, opener: &Opener, wake: &impl Fn()) {
 }
 
 fn load<M: Model>(chosen: PathBuf) -> Result<File, String> {
-    let (file, path) = M::load(&chosen)?;
-    Ok(File { file, path, chosen })
+    Ok(File { file: M::load(&chosen)?, chosen })
 }
 
 fn on<M: Model>(opener: &Opener, file: File) -> Result<(Open<M>, M::About), String> {

@@ -25,13 +25,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let out = &args.out;
     ensure_safetensors(out)?;
     ensure_free(out, args.force)?;
-    let opened = args.models.iter().map(|wanted| ModelFile::open(wanted).map(|(file, path)| (path, file)));
-    let members = opened.collect::<Result<Vec<_>, _>>()?;
-    for (i, (path, member)) in members.iter().enumerate() {
-        let twin = members[..i].iter().find(|(_, other)| other == member);
-        if let Some((other, _)) = twin {
-            let (path, other) = (path.display(), other.display());
-            anyhow::bail!("{path} is the same model as {other}, and a mean gains nothing from it; leave one out");
+    let members = args.models.iter().map(|wanted| ModelFile::open(wanted)).collect::<Result<Vec<_>, _>>()?;
+    for (i, member) in members.iter().enumerate() {
+        if let Some(twin) = members[..i].iter().find(|other| *other == member) {
+            let (own, other) = (member.name.display(), twin.name.display());
+            anyhow::bail!("{own} is the same model as {other}, and a mean gains nothing from it; leave one out");
         }
     }
     let file = ModelFile::ensemble(&members)?;
@@ -44,8 +42,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Where all members have learned last, if that is one place and not the built-in MNIST.
-fn data_of(members: &[(PathBuf, ModelFile)]) -> Option<String> {
-    let mut places = members.iter().map(|(_, member)| member.learned().into_iter().next()?.place);
+fn data_of(members: &[ModelFile]) -> Option<String> {
+    let mut places = members.iter().map(|member| member.learned().into_iter().next()?.place);
     let first = places.next()?;
     places.all(|place| place == first).then_some(first)?
 }

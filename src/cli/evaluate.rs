@@ -10,7 +10,7 @@ use super::say_and_go_on as say;
 use super::{evaluate_gan, evaluate_shifts, note, open_device, thousands};
 use crate::data::{DataSet, HoldOut, ImageSet, mnist};
 use crate::graph::Store;
-use crate::infer::evaluate::{Evaluation, Scores};
+use crate::infer::{Evaluation, Scores};
 use crate::models::{ModelFile, by};
 use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem, class_name};
 use crate::run_files::{BEST, is_run};
@@ -53,7 +53,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (file, path) = ModelFile::open(&args.model)?;
+    let file = ModelFile::open(&args.model)?;
+    let path = &file.name;
     let reading = args.reading.reading();
     let tests_on_all = reading.hold_out == Some(HoldOut::All);
     args.reading.check_data(args.data.as_deref())?;
@@ -68,24 +69,24 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
             anyhow::bail!("{flag} is for classifiers, and {} is a generator", path.display());
         }
-        return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), reading, &args.generator);
+        return evaluate_gan::run(file, &args.device, args.data.as_deref(), reading, &args.generator);
     }
     if let Some(flag) = args.given.under::<Args>(&[evaluate_gan::HEADING]).first() {
         anyhow::bail!("{flag} is for generators, and {} is a classifier", path.display());
     }
-    let folder = args.out.or_else(|| of_run(&path));
+    let folder = args.out.or_else(|| of_run(path));
     anyhow::ensure!(
         folder.is_some() || args.mistakes.is_none(),
         "--mistakes: the sheet goes into a run's folder, and {} is not a run's best model; name a place with --out DIR",
         path.display()
     );
     let mut store = Store::default();
-    let (network, _) = file.network(&path, &mut store, "classifier")?;
-    let class_names = file.class_names(&path)?;
+    let (network, _) = file.network(&mut store, "classifier")?;
+    let class_names = file.class_names()?;
 
     let elsewhere = trained_elsewhere(&file, args.data.as_deref());
     let advice = elsewhere.as_ref().map_or(String::new(), |advice| format!("; {advice}"));
-    let set = to_test(args.data.as_deref(), &reading, &file, &path)?;
+    let set = to_test(args.data.as_deref(), &reading, &file)?;
     let DataSet { name, test, .. } = with_classes(set, class_names.clone())
         .map_err(|error| anyhow::anyhow!("{}: {error}{advice}", path.display()))?;
     let (takes, has) = (by(&network.input), by(&[test.height, test.width, test.channels]));
@@ -98,12 +99,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         evaluate_shifts::check(most, &test)?;
     }
     let mut device = open_device(&args.device)?;
-    let mut evaluation = Evaluation::open(&file, &path, &test, device.as_mut())?;
+    let mut evaluation = Evaluation::open(&file, &test, device.as_mut())?;
     let scores = Scores::new(&evaluation.mean_logits(device.as_mut(), test.len(), args.views.into())?, &test.labels);
 
     let count = thousands(test.len() as u64);
     say(format_args!("{} on the {count} test images of {name} with {}\n", path.display(), device.name()));
-    warn_of_unanswered(&scores, &path);
+    warn_of_unanswered(&scores, path);
     let confusion = match class_names.len() {
         ..=MAX_CLASSES => Some(Confusion::from_pairs(class_names.len(), scores.answers(&test.labels))?),
         _ => None,

@@ -35,22 +35,21 @@ pub struct Flags {
 
 pub fn run(
     file: ModelFile,
-    path: &Path,
     device: &str,
     folder: Option<&Path>,
     reading: Reading,
     flags: &Flags,
 ) -> anyhow::Result<ExitCode> {
-    let about = ModelFile { metadata: file.metadata.clone(), ..ModelFile::default() };
-    let generator = Generator::new(file, path)?;
-    let set = to_test(folder, &reading, &about, path)?;
-    let elsewhere = trained_elsewhere(&about, folder);
+    let generator = Generator::new(file)?;
+    let (file, called) = (generator.file(), generator.file().name.display());
+    let set = to_test(folder, &reading, file)?;
+    let elsewhere = trained_elsewhere(file, folder);
     let advice = elsewhere.as_ref().map_or(String::new(), |advice| format!("; {advice}"));
     let (name, image) = (&set.name, generator.image());
     let (draws, has) = (by(&image), by(&[set.test.height, set.test.width, set.test.channels]));
-    anyhow::ensure!(draws == has, "{} draws images of {draws}, but {name} has {has}{advice}", path.display());
+    anyhow::ensure!(draws == has, "{called} draws images of {draws}, but {name} has {has}{advice}");
     let (draws, has) = (generator.classes(), set.test.classes);
-    anyhow::ensure!(draws == has, "{} draws {draws} classes, {name} has {has}{advice}", path.display());
+    anyhow::ensure!(draws == has, "{called} draws {draws} classes, {name} has {has}{advice}");
     if let Some(advice) = &elsewhere {
         note(format_args!("note: {advice}"));
     }
@@ -76,9 +75,8 @@ pub fn run(
     }
     let hash = if flags.judge.is_none() { format!(" ({})", &BUILT_IN_SHA256[..12]) } else { String::new() };
     say(format_args!(
-        "{} generated pictures of {} against the {} test images of {name}, by {}{hash}, with {}\n",
+        "{} generated pictures of {called} against the {} test images of {name}, by {}{hash}, with {}\n",
         thousands(generated.len() as u64),
-        path.display(),
         thousands(test.len() as u64),
         judge.name,
         device.name()

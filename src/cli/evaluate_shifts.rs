@@ -2,7 +2,7 @@
 
 use crate::data::ImageSet;
 use crate::device::Device;
-use crate::infer::evaluate::{Evaluation, InferError, Scores};
+use crate::infer::{Evaluation, InferError, Scores};
 use crate::report::{aligned, percent};
 
 /// Refuses shifts that leave nothing of an image.
@@ -79,7 +79,6 @@ fn shifted(set: &ImageSet, down: isize, right: isize, background: u8) -> Vec<u8>
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
     use crate::data::mnist;
@@ -104,7 +103,7 @@ mod tests {
         let (file, mut device) = (ModelFile::shipped("dense").unwrap(), Cpu::new());
         let [whole, pieces] = [400, 300].map(|room| {
             let images = (room, [28, 28, 1]);
-            let mut evaluation = Evaluation::open_for(&file, Path::new("dense"), images, &mut device).unwrap();
+            let mut evaluation = Evaluation::open_for(&file, images, &mut device).unwrap();
             // As where the set was tested before it was moved.
             evaluation.hold(&mut device, &set).unwrap();
             table(&mut evaluation, &mut device, &set, 1, 1).unwrap()

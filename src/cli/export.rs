@@ -45,19 +45,19 @@ enum Format {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (model, path) = ModelFile::open(&args.model)?;
+    let model = ModelFile::open(&args.model)?;
     let endings = [("onnx", Format::Onnx), ("safetensors", Format::Safetensors)];
     let format = format_of(&args.out, args.format, &endings)?.with_context(|| {
         let out = args.out.display();
         format!("{out}: its ending does not say what to write; expected .onnx or .safetensors, or --format")
     })?;
     let is_same =
-        std::fs::canonicalize(&args.out).is_ok_and(|out| std::fs::canonicalize(&path).is_ok_and(|p| p == out));
+        std::fs::canonicalize(&args.out).is_ok_and(|out| std::fs::canonicalize(&model.name).is_ok_and(|p| p == out));
     anyhow::ensure!(!is_same, "{}: is the model itself; export to another file", args.out.display());
     ensure_free(&args.out, args.force)?;
     let bytes = match format {
-        Format::Onnx => onnx::export(&model, &path)?,
-        Format::Safetensors => pytorch::export(&model, &path)?,
+        Format::Onnx => onnx::export(&model)?,
+        Format::Safetensors => pytorch::export(&model)?,
     };
     let (out, size) = (args.out.display(), thousands(bytes.len() as u64));
     write_out(&args.out, &bytes, args.force)?;
@@ -71,7 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ));
     }
     if format == Format::Safetensors {
-        let (network, _) = model.network(&path, &mut Store::default(), "classifier")?;
+        let (network, _) = model.network(&mut Store::default(), "classifier")?;
         for told in pytorch::differences(&network) {
             say(format_args!("needed in the PyTorch module: {told}"));
         }

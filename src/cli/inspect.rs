@@ -62,16 +62,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // What a file says about itself; shown once nothing can be refused any more.
     let mut about: Vec<String> = Vec::new();
     let (network, parameters) = if is_file {
-        let (file, path) = ModelFile::open(path)?;
+        let file = ModelFile::open(path)?;
         args.check_open(false, false)?;
         let shown = file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained");
         about.extend(shown.map(|(key, value)| wrapped(&format!("{key:20} {value}"), 21)));
         about.push(String::new());
         if file.is_gan() {
-            let (image, classes) = (file.image(&path)?, file.class_names(&path)?.len());
-            return gan(&file.gan(&path)?, image, classes, about, &args);
+            let (image, classes) = (file.image()?, file.class_names()?.len());
+            return gan(&file.gan()?, image, classes, about, &args);
         }
-        file.network(&path, &mut store, "classifier")?
+        file.network(&mut store, "classifier")?
     } else {
         let classes = args.classes.unwrap_or(10);
         let architecture = match models::load_any(&args.model)? {

@@ -12,7 +12,6 @@ use crate::pictures::visible;
 /// A model, and data that it may have learned from: in its own training, or in one before that.
 pub struct Learner<'a> {
     file: &'a ModelFile,
-    model: &'a Path,
     data: Option<&'a Path>,
     /// What identifies the images to train with that each hold-out leaves; `None` where there are none of the model's
     /// classes. Reading them takes long, and the file of a model may name one hold-out any number of times.
@@ -20,8 +19,8 @@ pub struct Learner<'a> {
 }
 
 impl<'a> Learner<'a> {
-    pub fn new(file: &'a ModelFile, model: &'a Path, data: Option<&'a Path>) -> Learner<'a> {
-        Learner { file, model, data, digests: HashMap::new() }
+    pub fn new(file: &'a ModelFile, data: Option<&'a Path>) -> Learner<'a> {
+        Learner { file, data, digests: HashMap::new() }
     }
 
     /// If no hold-out is asked for, and the model has learned from these data with one of `least` or more, the same
@@ -43,7 +42,7 @@ impl<'a> Learner<'a> {
                 && let Some(as_learned) = self.as_learned(reading, &learned)
             {
                 (*set, reading.hold_out) = (as_learned, learned.hold_out);
-                let model = self.model.display();
+                let model = self.file.name.display();
                 return Some(format!(
                     "note: {model} has learned from these images with --hold-out {count}, which is kept"
                 ));
@@ -112,7 +111,7 @@ impl<'a> Learner<'a> {
     /// others.
     fn digest(&mut self, set: &DataSet, hold_out: Option<HoldOut>) -> Option<String> {
         let found = || {
-            let names = self.file.class_names(self.model).ok()?;
+            let names = self.file.class_names().ok()?;
             Some(digest(&set.clone().with_classes(names).ok()?.train))
         };
         self.digests.entry(hold_out).or_insert_with(found).clone()
@@ -137,7 +136,7 @@ impl<'a> Learner<'a> {
         let known: HashSet<&[u8]> = (0..train.len()).map(|i| train.image(i)).collect();
         let count = (0..test.len()).filter(|i| known.contains(test.image(*i))).count();
         (count > 0).then(|| {
-            let (model, len) = (self.model.display(), test.len());
+            let (model, len) = (self.file.name.display(), test.len());
             format!(
                 "warning: {model} has learned from {count} of these {len} test images ({by}), so this is no fair test"
             )
@@ -153,7 +152,7 @@ impl<'a> Learner<'a> {
             format!(
                 "warning: {} has learned from {} as it was read then, and may know some of these {} test images: this \
                  is no fair test",
-                self.model.display(),
+                self.file.name.display(),
                 set.name,
                 set.test.len()
             )
@@ -168,7 +167,7 @@ fn is_built_in(learned: &Learned) -> bool {
 
 /// A note on a classifier that is asked about images at a place that it has learned from, or in the part of it that is to
 /// train with: how many of its answers are right says little. `None` where it has learned elsewhere.
-pub fn asked_of_its_own(file: &ModelFile, model: &Path, asked: &[PathBuf]) -> Option<String> {
+pub fn asked_of_its_own(file: &ModelFile, asked: &[PathBuf]) -> Option<String> {
     let is_asked = |learned: &Learned| {
         let Some(place) = learned.place.as_deref().map(Path::new) else { return false };
         let mut own = std::iter::once(place.to_path_buf()).chain(to_train_with(place));
@@ -179,7 +178,7 @@ pub fn asked_of_its_own(file: &ModelFile, model: &Path, asked: &[PathBuf]) -> Op
         Some(HoldOut::Count(0)) => "nothing was held out",
         _ => "`inkgrad evaluate` tests on what was held out",
     };
-    let (model, place) = (model.display(), visible(learned.place.as_deref()?));
+    let (model, place) = (file.name.display(), visible(learned.place.as_deref()?));
     Some(format!("note: {model} has learned from {place}, so this accuracy is no fair test: {advice}"))
 }
 
@@ -216,7 +215,7 @@ pub mod testing {
     /// What is said of the data at a place, read with a hold-out, if they are tested with.
     pub fn doubts(file: &ModelFile, path: &Path, reading: &Reading) -> Vec<String> {
         let set = data_unremarked(Some(path), reading).unwrap();
-        Learner::new(file, Path::new("model"), Some(path)).doubts(&set, reading)
+        Learner::new(file, Some(path)).doubts(&set, reading)
     }
 }
 
@@ -257,7 +256,7 @@ mod tests {
         let second = after(&trained(&path, 0), 10);
         for file in [&second, &after(&second, 10)] {
             let (mut set, mut reading) = (read(&path, None), Reading::default());
-            let mut learner = Learner::new(file, Path::new("model"), Some(&path));
+            let mut learner = Learner::new(file, Some(&path));
             let kept = learner.keep(&mut set, &mut reading, 1).unwrap();
             assert!(kept.contains("with --hold-out 10, which is kept") && reading == asked(Some(10)), "{kept}");
             let told = learner.doubts(&set, &reading);
@@ -274,7 +273,7 @@ mod tests {
         let file = trained(&path, 10);
         let rows = std::fs::read(&path).unwrap();
         let learned = |file: &ModelFile| file.learned().remove(0);
-        let mut learner = Learner::new(&file, Path::new("model"), Some(&path));
+        let mut learner = Learner::new(&file, Some(&path));
         std::fs::write(&path, [rows.as_slice(), b"1,77,0,255,9\n"].concat()).unwrap();
         assert!(learner.as_learned(&asked(None), &learned(&file)).is_none(), "other data");
         std::fs::write(&path, rows).unwrap();
@@ -300,7 +299,7 @@ mod tests {
         file.set(DATA_DIGEST, mnist::DIGEST);
         let told = |file: &ModelFile, data: Option<&Path>, test: ImageSet| {
             let set = DataSet::new("digits", first(&built_in.test, 20), test, built_in.class_names.clone());
-            Learner::new(file, Path::new("model"), data).doubts(&set, &Reading::default())
+            Learner::new(file, data).doubts(&set, &Reading::default())
         };
         let warning = told(&file, Some(place), mixed.clone()).join("\n");
         assert!(warning.contains("from 4 of these 11 test images (the built-in MNIST)"), "{warning}");

@@ -1,6 +1,5 @@
 //! `inkgrad models`: the networks that can be trained, and the trained models that come with the program.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -81,7 +80,7 @@ fn models() -> anyhow::Result<Vec<Shipped>> {
         models.push(Shipped {
             name,
             kind: if file.is_gan() { "generator" } else { "classifier" },
-            class_names: file.class_names(Path::new(name))?,
+            class_names: file.class_names()?,
             validation_accuracy: file.metadata.get("validation_accuracy").and_then(|text| text.parse().ok()),
             bytes: bytes.len(),
         });

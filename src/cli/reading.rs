@@ -98,13 +98,13 @@ fn tell_remarks<'a>(remarks: impl IntoIterator<Item = &'a String>) {
     }
 }
 
-/// Data to test the model of the file at `model` with, which include test images. Pictures, and rows of a table, become
-/// what it takes. If no hold-out is given, the model has learned from none of the test images; if it has learned from
-/// some all the same, or may have, a warning says so.
-pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
+/// Data to test a file's model with, which include test images. Pictures, and rows of a table, become what it takes. If
+/// no hold-out is given, the model has learned from none of the test images; if it has learned from some all the same, or
+/// may have, a warning says so.
+pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile) -> anyhow::Result<DataSet> {
     let kind = data.map(Kind::of).transpose()?;
-    let mut reading = for_model(reading, kind.as_ref(), file, model);
-    ensure_prepares(&reading, &model.to_string_lossy())?;
+    let mut reading = for_model(reading, kind.as_ref(), file);
+    ensure_prepares(&reading, &file.name.to_string_lossy())?;
     let all = |error: anyhow::Error| match file.is_gan() {
         true => error,
         false => anyhow::anyhow!("{error}; --hold-out all tests on every one of them"),
@@ -114,13 +114,13 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
         let undivided = Reading { hold_out: Some(HoldOut::All), ..reading.clone() };
         if data_unremarked(data, &undivided).is_ok() { all(error) } else { error }
     })?;
-    let mut learner = Learner::new(file, model, data);
+    let mut learner = Learner::new(file, data);
     // With none set aside, there would be nothing to test on.
     let kept = learner.keep(&mut set, &mut reading, 1);
     check_test(&set, &reading).map_err(all)?;
     remark_on(&set, data);
     // The built-in MNIST is what it is; for a model of other images, other data are to be named.
-    let dark_or_light = data.and_then(|_| as_they_are(&set, file, model));
+    let dark_or_light = data.and_then(|_| as_they_are(&set, file));
     kept.into_iter().chain(learner.doubts(&set, &reading)).chain(dark_or_light).for_each(note);
     Ok(set)
 }
@@ -128,21 +128,21 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
 /// Data to continue training a file's model with. `reading` receives how pictures, and rows of a table, become what the
 /// model takes; and, if no hold-out is given and these are the images that it has learned from, the hold-out of that
 /// training. If another hold-out is asked for, a warning says how many of the test images the model has learned from.
-pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
+pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile) -> anyhow::Result<DataSet> {
     let asked = reading.clone();
     let kind = data.map(Kind::of).transpose()?;
-    *reading = for_model(&asked, kind.as_ref(), file, model);
-    ensure_prepares(reading, &model.to_string_lossy())?;
+    *reading = for_model(&asked, kind.as_ref(), file);
+    ensure_prepares(reading, &file.name.to_string_lossy())?;
     let are_fitted = kind == Some(Kind::Pictures) && *reading != asked;
     if let Some(size) = reading.image_size.filter(|_| are_fitted) {
         let prepared = if reading.prepare { ", prepared as MNIST was" } else { "" };
-        note(format_args!("note: pictures are brought to {size}{prepared}, for {}", model.display()));
+        note(format_args!("note: pictures are brought to {size}{prepared}, for {}", file.name.display()));
     }
     let mut set = data_unremarked(data, reading)?;
-    let mut learner = Learner::new(file, model, data);
+    let mut learner = Learner::new(file, data);
     let kept = learner.keep(&mut set, reading, 0);
     remark_on(&set, data);
-    kept.into_iter().chain(learner.doubts(&set, reading)).chain(as_they_are(&set, file, model)).for_each(note);
+    kept.into_iter().chain(learner.doubts(&set, reading)).chain(as_they_are(&set, file)).for_each(note);
     Ok(set)
 }
 
@@ -156,9 +156,9 @@ pub fn with_classes(set: DataSet, names: Vec<String>) -> Result<DataSet, DataErr
 
 /// How data are read for a file's model: pictures become what it takes, and rows of a table are images of the size that
 /// it takes, unless something else was asked for. Those in colour have no ink and no paper, and are not prepared.
-fn for_model(reading: &Reading, kind: Option<&Kind>, file: &ModelFile, model: &Path) -> Reading {
+fn for_model(reading: &Reading, kind: Option<&Kind>, file: &ModelFile) -> Reading {
     let mut reading = reading.clone();
-    let taken = taken(file, model);
+    let taken = taken(file);
     if matches!(kind, Some(Kind::Pictures | Kind::Table(_))) {
         reading.image_size = reading.image_size.or(taken);
     }
@@ -173,8 +173,8 @@ fn for_model(reading: &Reading, kind: Option<&Kind>, file: &ModelFile, model: &P
 }
 
 /// The size of the images that a file's model takes, or draws, if images may have that size.
-fn taken(file: &ModelFile, model: &Path) -> Option<ImageSize> {
-    let image = if file.is_gan() { file.image(model) } else { file.input(model) };
+fn taken(file: &ModelFile) -> Option<ImageSize> {
+    let image = if file.is_gan() { file.image() } else { file.input() };
     by(&image.ok()?).parse().ok()
 }
 
@@ -205,11 +205,11 @@ pub fn check_measured(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
 
 /// A note on images that a classifier gets as they are, where their border is light and it expects a dark one, or where
 /// they are dark and it has learned from light images.
-fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> {
+fn as_they_are(set: &DataSet, file: &ModelFile) -> Option<String> {
     if file.is_gan() {
         return None;
     }
-    let (name, model_name) = (&set.name, model.display());
+    let (name, model_name) = (&set.name, file.name.display());
     if set.pictures == Some(Pictures::Raw) && !file.takes_pictures_as_they_are() {
         return Some(format!(
             "note: images of {name} have a light border, and {model_name} expects a dark one: here it gets them as \
@@ -217,7 +217,7 @@ fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> 
         ));
     }
     let images = if set.test.is_empty() { &set.train } else { &set.test };
-    (file.knows_light_pictures(model) && are_dark(images)).then(|| {
+    (file.knows_light_pictures() && are_dark(images)).then(|| {
         format!(
             "note: images of {name} have a dark border, and {model_name} has learned from light images: it gets them \
              as they are. Invert them first"
@@ -235,41 +235,41 @@ mod tests {
     #[test]
     fn a_model_is_tested_on_what_was_set_aside_when_it_learned_and_goes_on_with_the_rest() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, model) = (table(folder.path()), Path::new("model"));
+        let path = table(folder.path());
         let file = trained(&path, 10);
         let mut reading = Reading::default();
         let as_trained = read(&path, Some(10));
-        assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), as_trained);
-        assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), as_trained);
+        assert_eq!(to_test(Some(&path), &reading, &file).unwrap(), as_trained);
+        assert_eq!(to_go_on(Some(&path), &mut reading, &file).unwrap(), as_trained);
         assert_eq!(reading, asked(Some(10)));
         // An explicit hold-out counts.
         let mut other = asked(Some(6));
-        assert_eq!(to_test(Some(&path), &other, &file, model).unwrap(), read(&path, Some(6)));
-        assert_eq!(to_go_on(Some(&path), &mut other, &file, model).unwrap(), read(&path, Some(6)));
+        assert_eq!(to_test(Some(&path), &other, &file).unwrap(), read(&path, Some(6)));
+        assert_eq!(to_go_on(Some(&path), &mut other, &file).unwrap(), read(&path, Some(6)));
         assert_eq!(other, asked(Some(6)));
         // The model's hold-out does not apply to other images.
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "1,77,0,255,9\n").unwrap();
         let mut reading = Reading::default();
-        assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), read(&path, None));
-        assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), read(&path, None));
+        assert_eq!(to_test(Some(&path), &reading, &file).unwrap(), read(&path, None));
+        assert_eq!(to_go_on(Some(&path), &mut reading, &file).unwrap(), read(&path, None));
         assert_eq!(reading, asked(None));
     }
 
     #[test]
     fn a_model_that_has_learned_from_all_images_is_tested_on_some_and_goes_on_with_all() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, model) = (table(folder.path()), Path::new("model"));
+        let path = table(folder.path());
         let file = trained(&path, 0);
         let mut reading = Reading::default();
-        assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), read(&path, None));
-        assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), read(&path, Some(0)));
+        assert_eq!(to_test(Some(&path), &reading, &file).unwrap(), read(&path, None));
+        assert_eq!(to_go_on(Some(&path), &mut reading, &file).unwrap(), read(&path, Some(0)));
         assert_eq!(reading, asked(Some(0)));
     }
 
     #[test]
     fn a_model_that_is_tested_on_all_images_is_said_to_know_those_that_it_has_learned_from() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, model) = (table(folder.path()), Path::new("model"));
+        let path = table(folder.path());
         let reading = Reading { hold_out: Some(HoldOut::All), ..Reading::default() };
         let set = data_unremarked(Some(&path), &reading).unwrap();
         assert_eq!((set.train.len(), set.test.len()), (0, 40));
@@ -278,7 +278,7 @@ mod tests {
         for (file, known) in [(trained(&path, 10), 30), (trained(&path, 0), 40), (a_tenth, 36)] {
             let told = doubts(&file, &path, &reading);
             assert!(told[0].contains(&format!("from {known} of these 40 test images")), "{told:?}");
-            assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), set);
+            assert_eq!(to_test(Some(&path), &reading, &file).unwrap(), set);
         }
         assert!(doubts(&ModelFile::default(), &path, &reading).is_empty());
     }
@@ -287,8 +287,7 @@ mod tests {
     fn pictures_become_what_a_model_takes_and_rows_have_its_size_where_nothing_else_is_said() {
         let mut file = ModelFile::default();
         file.set("input", "32x32x1");
-        let read =
-            |file: &ModelFile, kind: &Kind, asked: &Reading| for_model(asked, Some(kind), file, Path::new("model"));
+        let read = |file: &ModelFile, kind: &Kind, asked: &Reading| for_model(asked, Some(kind), file);
         let asked = Reading::default();
         let read_so = Reading { image_size: Some([32, 32, 1].into()), prepare: true, ..Reading::default() };
         assert_eq!(read(&file, &Kind::Pictures, &asked), read_so);
@@ -313,14 +312,14 @@ mod tests {
     fn pictures_in_colour_are_not_prepared_and_asking_for_it_is_refused() {
         let mut file = ModelFile::default();
         file.set("input", "32x32x3");
-        let read = |asked: &Reading| for_model(asked, Some(&Kind::Pictures), &file, Path::new("model"));
+        let read = |asked: &Reading| for_model(asked, Some(&Kind::Pictures), &file);
         let size = Some([32, 32, 3].into());
         assert_eq!(read(&Reading::default()), Reading { image_size: size, ..Reading::default() });
         let prepared = Reading { prepare: true, ..Reading::default() };
         let refused = ensure_prepares(&read(&prepared), "model").unwrap_err().to_string();
         assert!(refused.contains("--prepare would change nothing: model wants images of 3 channels"), "{refused}");
         file.set("input", "32x32x1");
-        let grey = for_model(&prepared, Some(&Kind::Pictures), &file, Path::new("model"));
+        let grey = for_model(&prepared, Some(&Kind::Pictures), &file);
         assert!(ensure_prepares(&grey, "model").is_ok());
     }
 
@@ -330,10 +329,10 @@ mod tests {
             let (images, labels) = ([image, image].concat().into(), vec![0, 1]);
             let images = ImageSet { height: 3, width: 3, channels: 1, classes: 2, images, labels };
             let set = DataSet::new("set", images.clone(), images, ["0", "1"].map(String::from).into());
-            let mut file = ModelFile::default();
+            let mut file = ModelFile { name: "model".into(), ..ModelFile::default() };
             file.set_pictures(pictures);
             Normalization { mean: f32::from(mean) / 255.0, std: 1.0, background }.store(&mut file);
-            as_they_are(&set, &file, Path::new("model"))
+            as_they_are(&set, &file)
         };
         let told = |pictures, mean, grey| told_by(pictures, [mean, 0], [grey; 9]);
         for pictures in [Pictures::Raw, Pictures::Fitted] {
@@ -355,7 +354,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("few.csv");
         std::fs::write(&path, "label,a\n0,1\n1,2\n0,3\n1,4\n").unwrap();
-        let test = |hold_out| to_test(Some(&path), &asked(hold_out), &ModelFile::default(), Path::new("model"));
+        let test = |hold_out| to_test(Some(&path), &asked(hold_out), &ModelFile::default());
         for (hold_out, words) in [
             (
                 None,

@@ -287,9 +287,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return of_kind(args, model, Some(folder), origin);
     }
     if let Some(from) = &args.from {
-        let (file, path) = ModelFile::open(from)?;
-        let model = Model::Classifier(Box::new(file.architecture(&path)?));
-        return of_kind(args, model, None, Some((file, path)));
+        let file = ModelFile::open(from)?;
+        let model = Model::Classifier(Box::new(file.architecture()?));
+        return of_kind(args, model, None, Some(file));
     }
     let default = args.recipe.map_or("fast", Named::network);
     let model = models::load_any(args.model.as_deref().unwrap_or(default))?;
@@ -297,12 +297,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// `origin` is the model that the run continues from.
-fn of_kind(
-    args: Args,
-    model: Model,
-    folder: Option<Folder>,
-    origin: Option<(ModelFile, PathBuf)>,
-) -> anyhow::Result<ExitCode> {
+fn of_kind(args: Args, model: Model, folder: Option<Folder>, origin: Option<ModelFile>) -> anyhow::Result<ExitCode> {
     match model {
         Model::Gan(gan) => {
             args.refuse("a GAN", &[CLASSIFIERS, augment_flags::HEADING])?;
@@ -319,7 +314,7 @@ fn classifier(
     args: Args,
     architecture: Architecture,
     folder: Option<Folder>,
-    origin: Option<(ModelFile, PathBuf)>,
+    origin: Option<ModelFile>,
 ) -> anyhow::Result<ExitCode> {
     let (architecture, mut settings) = match &folder {
         Some(folder) => (architecture, folder.settings()?),
@@ -338,19 +333,20 @@ fn classifier(
         settings.device = device.clone();
     }
     let mut data = match (&folder, &origin) {
-        (None, Some((file, path))) => to_go_on(args.data.as_deref(), &mut settings.reading, file, path)?,
+        (None, Some(file)) => to_go_on(args.data.as_deref(), &mut settings.reading, file)?,
         _ => args.read_data(settings.data.as_deref(), &settings.reading)?,
     };
     if let Some(place) = args.moved_data() {
         settings.data = Some(place);
     }
-    if let Some((file, path)) = &origin {
-        let (takes, has) = (by(&file.input(path)?), by(&[data.train.height, data.train.width, data.train.channels]));
-        anyhow::ensure!(takes == has, "{} takes images of {takes}, but {} has {has}", path.display(), data.name);
-        data = with_classes(data, file.class_names(path)?).map_err(|error| {
+    if let Some(file) = &origin {
+        let (takes, has) = (by(&file.input()?), by(&[data.train.height, data.train.width, data.train.channels]));
+        let model = file.name.display();
+        anyhow::ensure!(takes == has, "{model} takes images of {takes}, but {} has {has}", data.name);
+        data = with_classes(data, file.class_names()?).map_err(|error| {
             let remedy = "--from keeps a model's classes: give these the same names, or train on them from the \
                           start, without --from";
-            anyhow::anyhow!("{}: {error}. {remedy}", path.display())
+            anyhow::anyhow!("{model}: {error}. {remedy}")
         })?;
     }
     let begun = folder.as_ref().map(Folder::runs).transpose()?;
@@ -368,8 +364,8 @@ fn classifier(
         warn_of_pool(&architecture, &data.train);
     }
     augment_flags::warn(&settings.augment, &data.class_names);
-    if let Some((file, path)) = &origin {
-        file.values(&parameters, path)?;
+    if let Some(file) = &origin {
+        file.values("", &parameters)?;
     }
     let members = match &folder {
         None if settings.members > 1 => args.members(&architecture, &settings, &data)?,
@@ -403,7 +399,7 @@ fn classifier(
     }
     let wanted = asked_for(&settings.device, args.precision.unwrap_or_default(), &choices);
     let device = going_on::open_all(choices, &wanted, args.fallback)?;
-    let origin = origin.as_ref().map(|(file, _)| file);
+    let origin = origin.as_ref();
     let folder = match folder {
         Some(folder) => folder,
         None => {

@@ -1,7 +1,6 @@
 //! A classifier's run at the command line, or the several of an ensemble: its progress, its result, and how to
 //! continue.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -13,7 +12,7 @@ use super::progress::{Progress, from};
 use super::{counted, going_on, mention, note, say, thousands};
 use crate::data::DataSet;
 use crate::device::Device;
-use crate::infer::evaluate::{Evaluation, Scores};
+use crate::infer::{Evaluation, Scores};
 use crate::models::{Architecture, Model, ModelFile};
 use crate::report::Confusion;
 use crate::run_files::BEST;
@@ -118,16 +117,17 @@ impl Training<'_> {
                 }
             }
             // Called by its place in the ensemble's folder, wherever that is, and alike on every system.
-            members.push((PathBuf::from(format!("{}/{BEST}", i + 1)), member.load_best()?));
+            members.push(ModelFile { name: format!("{}/{BEST}", i + 1).into(), ..member.load_best()? });
         }
         let joined = ModelFile::ensemble(&members)
             .with_context(|| format!("{}: its members cannot be joined", folder.path().display()))?;
-        joined.save(folder.best())?;
+        let joined = ModelFile { name: folder.best(), ..joined };
+        joined.save(&joined.name)?;
         let set = &self.data.test;
         let test = match set.is_empty() {
             true => None,
             false => {
-                let mut evaluation = Evaluation::open(&joined, &folder.best(), set, self.device.as_mut())?;
+                let mut evaluation = Evaluation::open(&joined, set, self.device.as_mut())?;
                 Some(Scores::new(&evaluation.logits(self.device.as_mut())?, &set.labels))
             }
         };

@@ -1,43 +1,16 @@
-//! A network's logits for every image of a set, and how well they match its labels.
+//! A network's logits for every image of a set.
 
-use std::path::Path;
-
+use super::InferError;
 use crate::data::{ImageSet, Pixels, pack};
 use crate::device::{Device, DeviceError, Lazy};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
-use crate::infer::measures::MeasureError;
-use crate::models::{Augmentation, Forward, Mode, ModelError, ModelFile, Network, Normalization, Parameters, by};
+use crate::models::{Augmentation, Forward, Mode, ModelFile, Network, Normalization, Parameters, by};
 use crate::ops::augment::Augment;
 use crate::ops::random::streams;
 use crate::ops::sample::{GatherImages, Order};
 use crate::ops::updates::{StoreRows, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
-
-/// Why inference failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InferError {
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    #[error(transparent)]
-    Measure(#[from] MeasureError),
-    #[error("{judge} {problem}")]
-    Judge { judge: String, problem: String },
-    #[error("{model}: {problem}")]
-    Look { model: String, problem: String },
-    #[error(
-        "{given} bytes of images were given; up to {capacity} images are taken at once, whole ones of {size} bytes each"
-    )]
-    Images { given: usize, size: usize, capacity: usize },
-    /// Something else that does not fit what it was given to.
-    #[error("{what} {problem}")]
-    Input { what: &'static str, problem: String },
-}
 
 /// How an image's other views differ from it at most.
 pub const VIEWS: Augmentation = Augmentation {
@@ -246,18 +219,13 @@ impl Evaluation {
     }
 
     /// Opens a file's classifier on a device of its own, whose buffers are allocated afresh, with the images it is to
-    /// classify; `path` is for errors.
+    /// classify.
     ///
     /// # Errors
     /// If the file holds no classifier or the images have another size; device errors.
-    pub fn open(
-        file: &ModelFile,
-        path: &Path,
-        set: &ImageSet,
-        device: &mut dyn Device,
-    ) -> Result<Evaluation, InferError> {
+    pub fn open(file: &ModelFile, set: &ImageSet, device: &mut dyn Device) -> Result<Evaluation, InferError> {
         let image = [set.height, set.width, set.channels];
-        let mut evaluation = Evaluation::open_for(file, path, (at_once(set, BATCH, PIECE), image), device)?;
+        let mut evaluation = Evaluation::open_for(file, (at_once(set, BATCH, PIECE), image), device)?;
         evaluation.hold(device, set)?;
         Ok(evaluation)
     }
@@ -268,19 +236,18 @@ impl Evaluation {
     /// As [`Evaluation::open`].
     pub fn open_for(
         file: &ModelFile,
-        path: &Path,
         images: (usize, [usize; 3]),
         device: &mut dyn Device,
     ) -> Result<Evaluation, InferError> {
         let mut store = Store::default();
-        let (network, parameters) = file.network(path, &mut store, "classifier")?;
-        let (weights, running) = file.values(&parameters, path)?;
-        let normalization = Normalization::read(file, path)?;
+        let (network, parameters) = file.network(&mut store, "classifier")?;
+        let values = file.values("", &parameters)?;
+        let normalization = Normalization::read(file)?;
         let room = Room { count: images.0, image: images.1, batch: network.images_at_once(BATCH) };
         let views = Besides::Views;
         let mut evaluation = Evaluation::write_down(&mut store, &network, &parameters, room, normalization, views)?;
         device.allocate(&store)?;
-        parameters.send(device, &weights, &running)?;
+        parameters.send(device, &values)?;
         evaluation.prepare(device)?;
         Ok(evaluation)
     }
@@ -442,101 +409,6 @@ fn refuse_more_than(there: usize, count: usize) -> Result<(), InferError> {
 fn at_once(set: &ImageSet, batch: usize, bytes: usize) -> usize {
     let most = bytes / set.image_len().max(4 * set.classes).max(1);
     set.len().min(most.max(batch))
-}
-
-/// Logits scored against labels, computed in f64 on the host.
-#[derive(Clone, Debug)]
-pub struct Scores {
-    /// Mean cross-entropy, natural logarithm.
-    pub loss: f64,
-    pub correct: usize,
-    /// The most likely class of each image, and its probability; `None` where the answer is not a number, which is
-    /// wrong whatever the label.
-    pub predicted: Vec<Option<(usize, f64)>>,
-    /// The probability assigned to each image's label; 0 where the answer is not a number.
-    pub truth: Vec<f64>,
-}
-
-impl Scores {
-    /// Scores `logits [labels.len(), classes]` against the label of each row.
-    ///
-    /// # Panics
-    /// If the logits are not a row of equally many for each label.
-    pub fn new(logits: &[f32], labels: &[u32]) -> Scores {
-        let classes = (logits.len() / labels.len().max(1)).max(1);
-        assert_eq!(
-            logits.len(),
-            classes * labels.len(),
-            "expected a row of logits for each of {} labels",
-            labels.len()
-        );
-        let mut scores = Scores { loss: 0.0, correct: 0, predicted: Vec::new(), truth: Vec::new() };
-        for (row, label) in logits.chunks_exact(classes).zip(labels) {
-            let (powers, label) = (Powers::of(row), *label as usize);
-            let probabilities = powers.shares();
-            let best = most_likely(row);
-            // One logit that is NaN makes all probabilities NaN.
-            let predicted = Some((best, probabilities[best])).filter(|(_, probability)| !probability.is_nan());
-            let truth = predicted.and_then(|_| probabilities.get(label));
-            scores.loss += powers.cross_entropy(row.get(label));
-            scores.correct += usize::from(predicted.is_some_and(|(class, _)| class == label));
-            scores.predicted.push(predicted);
-            scores.truth.push(truth.copied().unwrap_or(0.0));
-        }
-        scores.loss /= labels.len().max(1) as f64;
-        scores
-    }
-
-    pub fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.predicted.len().max(1) as f64
-    }
-
-    /// Each image's label, and its predicted class if its answer is a number.
-    pub fn answers(&self, labels: &[u32]) -> impl Iterator<Item = (usize, Option<usize>)> {
-        let classes = self.predicted.iter().map(|predicted| predicted.map(|(class, _)| class));
-        labels.iter().map(|label| *label as usize).zip(classes)
-    }
-
-    /// Images whose answer is not a number.
-    pub fn unanswered(&self) -> usize {
-        self.predicted.iter().filter(|predicted| predicted.is_none()).count()
-    }
-}
-
-/// The class with the largest logit of a row, the first if several are equal.
-pub fn most_likely(row: &[f32]) -> usize {
-    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
-}
-
-/// Probabilities of a row of logits.
-pub fn softmax(row: &[f32]) -> Vec<f64> {
-    Powers::of(row).shares()
-}
-
-/// `exp(x - largest)` for each logit of a row, in f64, and their sum.
-struct Powers {
-    largest: f64,
-    powers: Vec<f64>,
-    sum: f64,
-}
-
-impl Powers {
-    fn of(row: &[f32]) -> Powers {
-        let largest = row.iter().fold(f64::NEG_INFINITY, |m, x| m.max(f64::from(*x)));
-        let powers: Vec<f64> = row.iter().map(|x| (f64::from(*x) - largest).exp()).collect();
-        let sum = powers.iter().sum();
-        Powers { largest, powers, sum }
-    }
-
-    fn shares(&self) -> Vec<f64> {
-        self.powers.iter().map(|p| p / self.sum).collect()
-    }
-
-    /// `ln(sum(exp(row))) - logit`, which stays exact where the label's probability is 0 to f64. NaN for a row with NaN,
-    /// or without the label.
-    fn cross_entropy(&self, logit: Option<&f32>) -> f64 {
-        self.sum.ln() + (self.largest - logit.map_or(f64::NAN, |x| f64::from(*x)))
-    }
 }
 
 #[cfg(test)]

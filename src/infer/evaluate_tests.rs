@@ -1,53 +1,24 @@
-//! Losses and answers computed by hand, and sets that are evaluated in pieces.
+//! Sets that are evaluated in pieces, views, and what is refused.
+
+use std::path::Path;
 
 use super::*;
 
-#[test]
-fn loss_and_accuracy_agree_with_a_sum_by_hand() {
-    let scores = Scores::new(&[0.0, 0.0, 2.0, 0.0], &[1, 0]);
-    let wanted = (2.0f64.ln() - (2.0f64.exp() / (2.0f64.exp() + 1.0)).ln()) / 2.0;
-    assert!((scores.loss - wanted).abs() < 1e-12, "{} against {wanted}", scores.loss);
-    assert_eq!(scores.correct, 1, "a tie goes to the first class");
-    assert_eq!(scores.predicted[1].map(|(class, _)| class), Some(0));
-}
-
-#[test]
-fn the_loss_of_a_label_that_is_impossible_to_a_double_is_as_large_as_it_is() {
-    let scores = Scores::new(&[0.0, 5e4, -3e38, 3e38], &[0, 1]);
-    assert!((scores.loss - 2.5e4).abs() < 1e-6, "{}", scores.loss);
-    assert_eq!(scores.truth, [0.0, 1.0]);
-    let worst = Scores::new(&[-3e38, 3e38], &[0]);
-    assert!((worst.loss / 6e38 - 1.0).abs() < 1e-6, "{}", worst.loss);
-}
-
-#[test]
-fn a_row_that_is_not_a_number_is_wrong_for_every_class_and_seen_in_the_loss() {
-    for row in [[f32::NAN, 1.0], [1.0, f32::NAN], [f32::INFINITY, 1.0]] {
-        for label in [0, 1] {
-            let scores = Scores::new(&row, &[label]);
-            assert_eq!((scores.correct, scores.unanswered(), &*scores.truth), (0, 1, &[0.0][..]));
-            assert_eq!(scores.answers(&[label]).collect::<Vec<_>>(), [(label as usize, None)]);
-            assert!(scores.loss.is_nan());
-        }
-    }
-}
-
 /// Test digits, and the file of a digit classifier.
-fn digits(count: usize) -> (ImageSet, ModelFile, &'static Path) {
+fn digits(count: usize) -> (ImageSet, ModelFile) {
     let set = crate::data::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data/mnist")), &Default::default());
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors"));
-    (set.unwrap().test.sample(count, 0), ModelFile::load(path).unwrap(), path)
+    (set.unwrap().test.sample(count, 0), ModelFile::shipped("dense").unwrap())
 }
 
 #[test]
 fn a_set_that_is_too_large_to_lie_on_a_device_has_the_same_answers_in_pieces() {
-    let ((set, file, path), mut device) = (digits(1_000), crate::device::cpu::Cpu::new());
-    let mut whole = Evaluation::open(&file, path, &set, &mut device).unwrap();
+    let ((set, file), mut device) = (digits(1_000), crate::device::cpu::Cpu::new());
+    let mut whole = Evaluation::open(&file, &set, &mut device).unwrap();
     let wanted = whole.logits(&mut device).unwrap();
     assert_eq!(at_once(&set, BATCH, PIECE), 1_000);
     let (room, image) = (at_once(&set, BATCH, 300 * 784), [28, 28, 1]);
     assert_eq!(room, 300);
-    let mut pieces = Evaluation::open_for(&file, path, (room, image), &mut device).unwrap();
+    let mut pieces = Evaluation::open_for(&file, (room, image), &mut device).unwrap();
     pieces.hold(&mut device, &set).unwrap();
     assert_eq!(pieces.logits(&mut device).unwrap(), wanted);
     assert_eq!(pieces.mean_logits(&mut device, 700, 2).unwrap().len(), 7_000);
@@ -55,9 +26,9 @@ fn a_set_that_is_too_large_to_lie_on_a_device_has_the_same_answers_in_pieces() {
 
 #[test]
 fn answers_with_views_are_the_same_alone_in_another_order_and_with_another_batch_size() {
-    let ((set, file, path), mut device) = (digits(300), crate::device::cpu::Cpu::new());
+    let ((set, file), mut device) = (digits(300), crate::device::cpu::Cpu::new());
     let mut views = |set: &ImageSet, room: usize| {
-        let mut evaluation = Evaluation::open_for(&file, path, (room, [28, 28, 1]), &mut device).unwrap();
+        let mut evaluation = Evaluation::open_for(&file, (room, [28, 28, 1]), &mut device).unwrap();
         evaluation.hold(&mut device, set).unwrap();
         evaluation.mean_logits(&mut device, set.len(), 4).unwrap()
     };
@@ -75,8 +46,8 @@ fn answers_with_views_are_the_same_alone_in_another_order_and_with_another_batch
 
 #[test]
 fn every_view_of_an_image_is_another_one() {
-    let ((set, file, path), mut device) = (digits(20), crate::device::cpu::Cpu::new());
-    let mut evaluation = Evaluation::open(&file, path, &set, &mut device).unwrap();
+    let ((set, file), mut device) = (digits(20), crate::device::cpu::Cpu::new());
+    let mut evaluation = Evaluation::open(&file, &set, &mut device).unwrap();
     let sums = [1, 2, 3].map(|views| {
         let mean = evaluation.mean_logits(&mut device, 20, views).unwrap();
         mean.into_iter().map(|logit| logit * views as f32).collect::<Vec<f32>>()
@@ -90,9 +61,9 @@ fn every_view_of_an_image_is_another_one() {
 
 #[test]
 fn the_set_that_was_held_last_is_answered_for_whether_it_goes_through_in_pieces_or_not() {
-    let ((set, file, path), mut device) = (digits(500), crate::device::cpu::Cpu::new());
-    let wanted = Evaluation::open(&file, path, &set, &mut device).unwrap().logits(&mut device).unwrap();
-    let mut evaluation = Evaluation::open_for(&file, path, (300, [28, 28, 1]), &mut device).unwrap();
+    let ((set, file), mut device) = (digits(500), crate::device::cpu::Cpu::new());
+    let wanted = Evaluation::open(&file, &set, &mut device).unwrap().logits(&mut device).unwrap();
+    let mut evaluation = Evaluation::open_for(&file, (300, [28, 28, 1]), &mut device).unwrap();
     let (few, all): (Vec<usize>, Vec<usize>) = ((200..350).collect(), (0..500).collect());
     let others: Vec<usize> = (0..450).rev().collect();
     for rows in [&others, &few, &all, &others, &few] {
@@ -105,8 +76,8 @@ fn the_set_that_was_held_last_is_answered_for_whether_it_goes_through_in_pieces_
 
 #[test]
 fn images_that_are_not_of_the_size_or_number_that_was_told_are_refused() {
-    let ((set, file, path), mut device) = (digits(4), crate::device::cpu::Cpu::new());
-    let mut evaluation = Evaluation::open(&file, path, &set, &mut device).unwrap();
+    let ((set, file), mut device) = (digits(4), crate::device::cpu::Cpu::new());
+    let mut evaluation = Evaluation::open(&file, &set, &mut device).unwrap();
     let wanted = evaluation.logits(&mut device).unwrap();
     let flat = ImageSet { height: 14, width: 56, ..set.clone() };
     let cut_off = ImageSet { images: vec![0; 784].into(), ..set.clone() };
@@ -122,15 +93,15 @@ fn images_that_are_not_of_the_size_or_number_that_was_told_are_refused() {
     for (size, count, said) in
         [([14, 56, 1], 4, "takes images of 28x28x1, not of 14x56x1"), ([28, 28, 1], 0, "at least one")]
     {
-        let refused = Evaluation::open_for(&file, path, (count, size), &mut device).map(drop).unwrap_err().to_string();
+        let refused = Evaluation::open_for(&file, (count, size), &mut device).map(drop).unwrap_err().to_string();
         assert!(refused.contains(said), "{refused}");
     }
 }
 
 #[test]
 fn more_logits_than_there_are_images_are_refused_whether_or_not_the_set_goes_through_in_pieces() {
-    let ((set, file, path), mut device) = (digits(9), crate::device::cpu::Cpu::new());
-    let mut evaluation = Evaluation::open_for(&file, path, (4, [28, 28, 1]), &mut device).unwrap();
+    let ((set, file), mut device) = (digits(9), crate::device::cpu::Cpu::new());
+    let mut evaluation = Evaluation::open_for(&file, (4, [28, 28, 1]), &mut device).unwrap();
     for count in [3, 9] {
         evaluation.hold(&mut device, &set.select(&(0..count).collect::<Vec<_>>())).unwrap();
         assert_eq!(evaluation.mean_logits(&mut device, count, 1).unwrap().len(), 10 * count);
@@ -142,10 +113,10 @@ fn more_logits_than_there_are_images_are_refused_whether_or_not_the_set_goes_thr
 
 #[test]
 fn views_of_blank_paper_show_paper_alone_if_the_model_knows_it() {
-    let ((set, mut file, path), mut device) = (digits(1), crate::device::cpu::Cpu::new());
+    let ((set, mut file), mut device) = (digits(1), crate::device::cpu::Cpu::new());
     let paper = ImageSet { images: vec![243; 784].into(), ..set };
     let mut apart = |file: &ModelFile| {
-        let mut evaluation = Evaluation::open(file, path, &paper, &mut device).unwrap();
+        let mut evaluation = Evaluation::open(file, &paper, &mut device).unwrap();
         let [one, five] = [1, 5].map(|views| evaluation.mean_logits(&mut device, 1, views).unwrap());
         one.iter().zip(&five).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     };
@@ -156,9 +127,9 @@ fn views_of_blank_paper_show_paper_alone_if_the_model_knows_it() {
 
 #[test]
 fn several_views_are_refused_where_only_one_is_known() {
-    let ((set, file, path), mut device, mut store) = (digits(4), crate::device::cpu::Cpu::new(), Store::default());
-    let (network, parameters) = file.network(path, &mut store, "classifier").unwrap();
-    let normalization = Normalization::read(&file, path).unwrap();
+    let ((set, file), mut device, mut store) = (digits(4), crate::device::cpu::Cpu::new(), Store::default());
+    let (network, parameters) = file.network(&mut store, "classifier").unwrap();
+    let normalization = Normalization::read(&file).unwrap();
     let declared = Evaluation::declare(4, &mut store, &network, &parameters, &set, normalization);
     let mut evaluation = declared.unwrap();
     device.allocate(&store).unwrap();
@@ -166,10 +137,4 @@ fn several_views_are_refused_where_only_one_is_known() {
     assert_eq!(evaluation.mean_logits(&mut device, 4, 1).unwrap().len(), 40);
     let refused = evaluation.mean_logits(&mut device, 4, 5).unwrap_err().to_string();
     assert!(refused.contains("has one view of an image and not 5"), "{refused}");
-}
-
-#[test]
-#[should_panic(expected = "a row of logits for each of 2 labels")]
-fn logits_that_are_not_a_row_for_each_label_have_no_scores() {
-    Scores::new(&[0.0; 5], &[0, 1]);
 }

@@ -2,14 +2,14 @@
 //!
 //! Measures by different judges cannot be compared, so one ships with the program; `models/judge.md` describes it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::evaluate::{Evaluation, InferError};
+use super::{Evaluation, InferError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::{Device, DeviceError};
 use crate::graph::Store;
 use crate::hash::mix;
-use crate::models::{ModelFile, Normalization, Parameters, by};
+use crate::models::{ModelFile, Normalization, Parameters, Values, by};
 
 /// SHA-256 of the built-in judge's file; published measures cite it to say which judge they are by.
 pub const BUILT_IN_SHA256: &str = "3e55881a469d3e0cdae7a2162c8982b17632cb2cca97d4f09dacaaa167482efd";
@@ -19,7 +19,7 @@ const CAPACITY: usize = 10_000;
 
 /// A classifier whose buffers are declared in a store that other networks may share.
 pub struct Judge {
-    /// The file it came from, or `the built-in judge`.
+    /// The file that was asked for, or `the built-in judge`.
     pub name: String,
     pub class_names: Vec<String>,
     /// Digest of its weights, by which a resumed run knows that it is still measured by the same judge.
@@ -28,8 +28,7 @@ pub struct Judge {
     /// For each class of the pictures that it looks at, which of its own that is.
     order: Vec<usize>,
     parameters: Parameters,
-    weights: Vec<f32>,
-    running: Vec<f32>,
+    values: Values,
     evaluation: Evaluation,
 }
 
@@ -47,24 +46,24 @@ impl Judge {
     /// Adds the built-in judge, or a classifier of the user's own, to a store. The caller then allocates the store and
     /// calls [`Judge::upload`], once each.
     pub fn declare(store: &mut Store, file: Option<&Path>) -> Result<Judge, InferError> {
-        let path = file.map_or_else(|| PathBuf::from("the built-in judge"), Path::to_owned);
-        let name = path.display().to_string();
-        let file = match file {
-            Some(path) => ModelFile::open(path)?.0,
-            None => ModelFile::shipped("judge")?,
+        let (file, name) = match file {
+            Some(path) => (ModelFile::open(path)?, path),
+            None => (ModelFile::shipped("judge")?, Path::new("the built-in judge")),
         };
-        let class_names = file.class_names(&path)?;
-        let (network, parameters) = file.network(&path, store, "judge")?;
-        let (weights, running) = file.values(&parameters, &path)?;
-        let normalization = Normalization::read(&file, &path)?;
+        let file = ModelFile { name: name.into(), ..file };
+        let name = name.display().to_string();
+        let class_names = file.class_names()?;
+        let (network, parameters) = file.network(store, "judge")?;
+        let values = file.values("", &parameters)?;
+        let normalization = Normalization::read(&file)?;
         let numbers = [normalization.mean, normalization.std];
-        let numbers = numbers.iter().chain(&weights).chain(&running);
+        let numbers = numbers.iter().chain(values.numbers());
         let digest = numbers.fold(0, |hash, number| mix(hash, u64::from(number.to_bits())));
         let evaluation = Evaluation::declare_with_features(store, &network, &parameters, CAPACITY, normalization)?;
         let input = network.image()?;
         let digest = format!("{digest:016x}");
         let order = (0..class_names.len()).collect();
-        Ok(Judge { name, class_names, digest, input, order, parameters, weights, running, evaluation })
+        Ok(Judge { name, class_names, digest, input, order, parameters, values, evaluation })
     }
 
     /// Opens a judge on a device of its own, whose buffers are allocated afresh.
@@ -78,7 +77,7 @@ impl Judge {
 
     /// Sends the weights to the device. Call it once, after the store is allocated.
     pub fn upload(&mut self, device: &mut dyn Device) -> Result<(), DeviceError> {
-        self.parameters.send(device, &self.weights, &self.running)?;
+        self.parameters.send(device, &self.values)?;
         self.evaluation.prepare(device)
     }
 
@@ -251,8 +250,8 @@ mod tests {
     fn a_judge_whose_device_another_has_taken_is_refused_and_changes_nothing_of_the_others() {
         let (mut device, set) = (Cpu::new(), first(&mnist::embedded().unwrap().test, 40));
         let mut judge = Judge::open(&mut device, None).unwrap();
-        let (file, path) = default_model().unwrap();
-        let mut evaluation = Evaluation::open(&file, &path, &set, &mut device).unwrap();
+        let file = default_model().unwrap();
+        let mut evaluation = Evaluation::open(&file, &set, &mut device).unwrap();
         let before = evaluation.logits(&mut device).unwrap();
         let inverted = ImageSet { images: set.images.iter().map(|pixel| 255 - pixel).collect(), ..set };
         assert!(matches!(judge.look(&mut device, &inverted), Err(InferError::Device(_))));

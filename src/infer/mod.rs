@@ -11,10 +11,42 @@ pub mod measures;
 pub mod quality;
 pub mod sample;
 pub mod scene;
+pub mod scores;
 pub use classify::Classifier;
-pub use evaluate::{Evaluation, InferError, Scores};
+pub use evaluate::Evaluation;
 pub use judge::{Judge, Looked};
 pub use look::Look;
 pub use measures::Measures;
 pub use quality::Quality;
 pub use sample::{Generator, Sampler};
+pub use scores::Scores;
+
+use crate::device::DeviceError;
+use crate::graph::GraphError;
+use crate::models::ModelError;
+use measures::MeasureError;
+
+/// Why inference failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferError {
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
+    #[error("{judge} {problem}")]
+    Judge { judge: String, problem: String },
+    #[error("{model}: {problem}")]
+    Look { model: String, problem: String },
+    #[error(
+        "{given} bytes of images were given; up to {capacity} images are taken at once, whole ones of {size} bytes each"
+    )]
+    Images { given: usize, size: usize, capacity: usize },
+    /// Something else that does not fit what it was given to.
+    #[error("{what} {problem}")]
+    Input { what: &'static str, problem: String },
+}

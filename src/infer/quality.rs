@@ -1,11 +1,11 @@
 //! Generated pictures compared with real ones: a judge looks at both, and the measures come from what it saw.
 
-use super::evaluate::{InferError, Scores};
 use super::judge::{Judge, Looked};
 use super::measures::{
     Balls, Features, Gaussian, Measures, PrecisionRecall, diversity_by_class, frechet, precision_recall, recovered,
     spread_by_class,
 };
+use super::{InferError, Scores};
 use crate::data::ImageSet;
 use crate::device::Device;
 

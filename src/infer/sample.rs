@@ -6,7 +6,7 @@ use super::InferError;
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, Lazy};
 use crate::graph::{BufferId, Graph, Store};
-use crate::models::{Gan, Inputs, Mode, ModelError, ModelFile, Network, Parameters};
+use crate::models::{Gan, Inputs, Mode, ModelError, ModelFile, Network, Parameters, Values};
 use crate::ops::random::{self, streams};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -101,10 +101,10 @@ impl Sampler {
 
     fn open_at(batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
         let (mut store, network, parameters) = generator.declare()?;
-        let (weights, running) = generator.values(&parameters)?;
+        let values = generator.values(&parameters)?;
         let mut sampler = Sampler::declare(batch, &mut store, &network, &parameters, generator.gan.range()?)?;
         device.allocate(&store)?;
-        parameters.send(device, &weights, &running)?;
+        parameters.send(device, &values)?;
         sampler.plan.prepare(device)?;
         Ok(sampler)
     }
@@ -157,7 +157,6 @@ pub struct Generator {
     image: [usize; 3],
     class_names: Vec<String>,
     file: ModelFile,
-    path: std::path::PathBuf,
 }
 
 impl Generator {
@@ -166,8 +165,7 @@ impl Generator {
     /// # Errors
     /// [`ModelError`] if it is not such a file.
     pub fn load(path: &Path) -> Result<Generator, ModelError> {
-        let (file, path) = ModelFile::open(path)?;
-        Generator::new(file, &path)
+        Generator::new(ModelFile::open(path)?)
     }
 
     /// The generator that ships with the program; `models/gan.md` describes it.
@@ -175,18 +173,18 @@ impl Generator {
     /// # Errors
     /// Only if the program was built with a file that is not a generator.
     pub fn builtin() -> Result<Generator, ModelError> {
-        Generator::new(ModelFile::shipped("gan")?, Path::new("the built-in generator"))
+        Generator::new(ModelFile { name: "the built-in generator".into(), ..ModelFile::shipped("gan")? })
     }
 
-    /// A generator from a file in memory; errors call it `path`.
+    /// A generator from a file in memory.
     ///
     /// # Errors
     /// As [`Generator::load`].
-    pub fn new(file: ModelFile, path: &Path) -> Result<Generator, ModelError> {
-        let gan = file.gan(path)?;
-        let image = file.image(path)?;
-        let class_names = file.class_names(path)?;
-        let generator = Generator { gan, image, class_names, file, path: path.into() };
+    pub fn new(file: ModelFile) -> Result<Generator, ModelError> {
+        let gan = file.gan()?;
+        let image = file.image()?;
+        let class_names = file.class_names()?;
+        let generator = Generator { gan, image, class_names, file };
         // A mismatch is reported now, not when it draws.
         let (_, network, parameters) = generator.declare()?;
         drop(network);
@@ -208,9 +206,9 @@ impl Generator {
     pub fn image(&self) -> [usize; 3] {
         self.image
     }
-    /// The file's metadata: how it was trained, and on what.
-    pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.file.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    /// Its metadata say how it was trained, and on what.
+    pub fn file(&self) -> &ModelFile {
+        &self.file
     }
 
     /// How many of `pictures` pictures a [`Sampler`] should draw at once. A GPU is busier the more there are; every
@@ -236,9 +234,8 @@ impl Generator {
         Ok((store, network, parameters))
     }
 
-    fn values(&self, parameters: &Parameters) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-        let weights = self.file.flat(PREFIX, parameters.trainable(), parameters.total(), &self.path)?;
-        Ok((weights, self.file.flat(PREFIX, parameters.running(), parameters.total_state(), &self.path)?))
+    fn values(&self, parameters: &Parameters) -> Result<Values, ModelError> {
+        self.file.values(PREFIX, parameters)
     }
 }
 

@@ -55,15 +55,15 @@ impl Draft {
         let mut store = Store::default();
         let (network, parameters) =
             architecture.declare(self.input, classes, &mut store, "classifier").map_err(|error| error.to_string())?;
-        let (mut weights, mut state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
+        let mut values = parameters.zeros();
         for (step, name) in self.steps.iter().zip(&names) {
             for (suffix, data) in &step.tensors {
                 let full = format!("{}.{suffix}", name.as_deref().unwrap_or_default());
                 let own = |p: &&Parameter| p.name == full;
                 let (p, flat) = match parameters.trainable().iter().find(own) {
-                    Some(p) => (p, &mut weights),
+                    Some(p) => (p, &mut values.weights),
                     None => match parameters.running().iter().find(own) {
-                        Some(p) => (p, &mut state),
+                        Some(p) => (p, &mut values.running),
                         None => return Err(format!("{full}: no layer asks for this tensor")),
                     },
                 };
@@ -80,7 +80,7 @@ impl Draft {
                 flat[p.offset..][..data.len()].copy_from_slice(data);
             }
         }
-        let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+        let mut file = ModelFile::new(&network, &parameters, &values);
         file.set_class_names(&class_names);
         store_normalization(&mut file, normalization);
         file.set("imported", origin);

@@ -93,15 +93,15 @@ fn names_count_each_kind_and_places_do_not_overlap() {
     }
     assert!(parameters.total() >= end && parameters.total().is_multiple_of(ALIGNMENT));
     assert_eq!(store.words(parameters.weights), store.words(parameters.grads));
-    assert_eq!(store.words(parameters.state), parameters.total_state());
+    assert_eq!(store.words(parameters.running), parameters.total_running());
 }
 
 #[test]
 fn weights_begin_within_their_limit_and_depend_on_the_seed_alone() {
     let (_, parameters, _) = of_builtin("avgcnn");
-    let weights = parameters.initial(3);
-    assert_eq!(weights, of_builtin("avgcnn").1.initial(3));
-    assert_ne!(weights, parameters.initial(4));
+    let Values { weights, running } = parameters.initial(3);
+    assert_eq!(weights, of_builtin("avgcnn").1.initial(3).weights);
+    assert_ne!(weights, parameters.initial(4).weights);
     let mut before = vec![0.0f32; 8];
     for (i, p) in parameters.trainable().iter().enumerate() {
         let values = &weights[p.offset..][..p.shape.len()];
@@ -139,8 +139,7 @@ fn weights_begin_within_their_limit_and_depend_on_the_seed_alone() {
     // The second layer's is leaky, which is a rectifier too.
     let branches = declare(&two_branches(), [6, 8, 1], Some(10)).1;
     assert_eq!((branches.trainable()[2].name.as_str(), branches.trainable()[2].init), ("conv1.weight", Init::he(4)));
-    let state = parameters.initial_state();
-    assert_eq!((state[0], state[31], state[32], state[63]), (0.0, 0.0, 1.0, 1.0));
+    assert_eq!([0, 31, 32, 63].map(|i| running[i]), [0.0, 0.0, 1.0, 1.0]);
 }
 
 #[test]
@@ -235,14 +234,14 @@ fn each_batch_norm_moves_its_statistics_by_its_own_momentum() {
     forward.update_running(&mut graph).unwrap();
     let device: &mut dyn Device = &mut Cpu::new();
     device.allocate(&store).unwrap();
-    parameters.send(device, &parameters.initial(1), &parameters.initial_state()).unwrap();
+    parameters.send(device, &parameters.initial(1)).unwrap();
     // Their mean is 4, their variance 5.
     device.write_f32(images.buffer, 0, &[1.0, 3.0, 5.0, 7.0]).unwrap();
     let plan = device.prepare(&Plan::new(&graph)).unwrap();
     device.run(&[plan], 1).unwrap();
-    let state = device.read_f32(parameters.state, 0, parameters.total_state()).unwrap();
+    let running = device.read_f32(parameters.running, 0, parameters.total_running()).unwrap();
     for (norm, wanted) in parameters.running().iter().zip([[2.0f32, 3.0], [1.0, 2.0]]) {
-        let found = &state[norm.offset..][..2];
+        let found = &running[norm.offset..][..2];
         assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{}: {found:?}", norm.name);
     }
 }
@@ -258,7 +257,7 @@ fn dense_gives_what_its_formula_says() {
     graph.assign(forward.out, out.clone()).unwrap();
     let mut device: Box<dyn Device> = Box::new(Cpu::new());
     device.allocate(&store).unwrap();
-    let weights = parameters.initial(1);
+    let Values { weights, .. } = parameters.initial(1);
     device.write_f32(parameters.weights, 0, &weights).unwrap();
     let image = [0.1, -0.7, 0.4, 1.0];
     device.write_f32(images.buffer, 0, &image).unwrap();
@@ -280,8 +279,8 @@ fn a_model_file_comes_back_as_the_same_network_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let (_, parameters, network) = of_builtin("avgcnn");
-    let (weights, state) = (parameters.initial(5), parameters.initial_state());
-    let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+    let values = parameters.initial(5);
+    let mut file = ModelFile::new(&network, &parameters, &values);
     file.set("mean", 0.1307f32);
     file.set_class_names(&(0..10).map(|i| format!("\"{i}\"")).collect::<Vec<_>>());
     file.add_u32("step", &[7, 9]);
@@ -291,13 +290,13 @@ fn a_model_file_comes_back_as_the_same_network_with_the_same_bytes() {
     let loaded = ModelFile::load(&path).unwrap();
     assert_eq!(loaded.to_bytes(&path).unwrap(), std::fs::read(&path).unwrap());
     let mut store = Store::default();
-    let (network, again) = loaded.network(&path, &mut store, "net").unwrap();
+    let (network, again) = loaded.network(&mut store, "net").unwrap();
     assert_eq!((network.input, network.classes), (vec![28, 28, 1], Some(10)));
     assert_eq!(again.trainable(), parameters.trainable());
-    assert_eq!(loaded.values(&again, &path).unwrap(), (weights, state));
-    assert_eq!(loaded.class_names(&path).unwrap()[3], "\"3\"");
-    assert_eq!(loaded.number::<f32>("mean", &path).unwrap(), 0.1307);
-    assert_eq!(loaded.u32s("step", &path).unwrap(), [7, 9]);
+    assert_eq!(loaded.values("", &again).unwrap(), values);
+    assert_eq!(loaded.class_names().unwrap()[3], "\"3\"");
+    assert_eq!(loaded.number::<f32>("mean").unwrap(), 0.1307);
+    assert_eq!(loaded.u32s("step").unwrap(), [7, 9]);
 }
 
 #[test]
@@ -305,7 +304,7 @@ fn a_models_architecture_is_for_images_of_the_models_size() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let (_, parameters, network) = declare(&builtin("dense").unwrap(), [14, 12, 1], Some(10));
-    ModelFile::new(&network, &parameters, &parameters.initial(5), &[]).save(&path).unwrap();
+    ModelFile::new(&network, &parameters, &parameters.initial(5)).save(&path).unwrap();
     assert_eq!(load_with_models(path.to_str().unwrap()).unwrap().input, Some([14, 12, 1]));
 }
 
@@ -313,17 +312,16 @@ fn a_models_architecture_is_for_images_of_the_models_size() {
 fn a_model_file_that_disagrees_with_itself_is_refused_with_the_reason() {
     let path = Path::new("m.safetensors");
     let (_, parameters, network) = of_builtin("dense");
-    let weights = parameters.initial(1);
-    let file = ModelFile::new(&network, &parameters, &weights, &[]);
+    let file = ModelFile::new(&network, &parameters, &parameters.initial(1));
     let values = |change: &dyn Fn(&mut ModelFile)| {
         let mut file = file.clone();
         change(&mut file);
         let bytes = file.to_bytes(path).unwrap();
         let file = ModelFile::from_bytes(&bytes, path)?;
-        file.class_names(path)?;
+        file.class_names()?;
         let mut store = Store::default();
-        let (_, parameters) = file.network(path, &mut store, "net")?;
-        file.values(&parameters, path)
+        let (_, parameters) = file.network(&mut store, "net")?;
+        file.values("", &parameters)
     };
     assert!(values(&|_| {}).is_ok());
     let nan = |file: &mut ModelFile| {
@@ -380,7 +378,7 @@ fn what_stands_in_the_place_of_a_model_or_an_architecture_is_told_apart_with_wha
     let found = refused("");
     assert!(found.contains("inkgrad train --resume ") && found.contains("inkgrad train --from "), "{found}");
     let (_, parameters, network) = of_builtin("dense");
-    let model = ModelFile::new(&network, &parameters, &parameters.initial(1), &[]);
+    let model = ModelFile::new(&network, &parameters, &parameters.initial(1));
     for name in ["digits.safetensors", "digits"] {
         model.save(folder.path().join(name)).unwrap();
         let found = refused(name);
@@ -390,13 +388,12 @@ fn what_stands_in_the_place_of_a_model_or_an_architecture_is_told_apart_with_wha
 
 #[test]
 fn a_variance_below_nought_is_refused_and_a_mean_is_not() {
-    let path = Path::new("m.safetensors");
     let (_, parameters, network) = of_builtin("standard");
     let values = |at: fn(usize) -> usize| {
-        let mut state = parameters.initial_state();
+        let mut values = parameters.initial(1);
         let norm = &parameters.running()[0];
-        state[norm.offset + at(norm.shape.len())] = -0.5;
-        ModelFile::new(&network, &parameters, &parameters.initial(1), &state).values(&parameters, path)
+        values.running[norm.offset + at(norm.shape.len())] = -0.5;
+        ModelFile::new(&network, &parameters, &values).values("", &parameters)
     };
     assert!(values(|_| 0).is_ok());
     let message = values(|words| words / 2).unwrap_err().to_string();

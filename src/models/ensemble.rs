@@ -3,11 +3,9 @@
 //! An ensemble is an ordinary network: its members are branches from the same image, each with its last layer's weights
 //! divided by the number of members, and an `add` joins them. So whatever takes a model takes an ensemble.
 
-use std::path::{Path, PathBuf};
-
 use super::container::Words;
 use super::error::{At, ModelError};
-use super::file::{ModelFile, refuse};
+use super::file::ModelFile;
 use super::layer::{Kind, Layer};
 use super::learned::Learned;
 use super::normalization::Normalization;
@@ -26,39 +24,38 @@ const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
 const AGREED: &[&str] = &["data", Pictures::KEY, "device", "driver", "precision"];
 
 impl ModelFile {
-    /// Joins trained classifiers; errors refer to them by their paths.
+    /// Joins trained classifiers.
     ///
     /// # Errors
     /// Fewer than two members, generators, ensembles, networks that do not end in a dense layer, and members that
     /// differ in image size, classes or normalization.
-    pub fn ensemble(members: &[(PathBuf, ModelFile)]) -> Result<ModelFile, ModelError> {
-        let [(first_path, first), _, ..] = members else {
-            let path = members.first().map_or_else(|| "an ensemble".into(), |(path, _)| path.clone());
-            return Err(refuse(&path, "an ensemble has two members or more"));
+    pub fn ensemble(members: &[ModelFile]) -> Result<ModelFile, ModelError> {
+        let mut file = ModelFile { name: "the ensemble".into(), ..ModelFile::default() };
+        let [first, _, ..] = members else {
+            return Err(members.first().unwrap_or(&file).refuse("an ensemble has two members or more"));
         };
-        for (path, member) in members {
+        for member in members {
             // Only classifiers have the metadata that is compared below.
-            member.architecture(path)?;
+            member.architecture()?;
             if let Some(own) = member.metadata.get(MEMBERS) {
                 let names: Vec<String> = serde_json::from_str(own).unwrap_or_default();
-                let found = names.iter().map(|name| match path.with_file_name(name) {
+                let found = names.iter().map(|name| match member.name.with_file_name(name) {
                     beside if beside.exists() => beside,
                     _ => name.into(),
                 });
                 // The message puts them into a command.
                 let names: Vec<String> = found.map(|name| shell(&name.to_string_lossy())).collect();
                 let problem = format!("is an ensemble already; name its members instead: {}", names.join(" "));
-                return Err(refuse(path, problem));
+                return Err(member.refuse(problem));
             }
         }
-        let mut file = ModelFile::default();
         file.set("version", env!("CARGO_PKG_VERSION"));
         for key in SHARED {
             file.set(key, shared(members, key)?);
         }
         for key in AGREED {
             if let Some(value) = first.metadata.get(*key)
-                && members.iter().all(|(_, member)| member.metadata.get(*key) == Some(value))
+                && members.iter().all(|member| member.metadata.get(*key) == Some(value))
             {
                 file.set(key, value);
             }
@@ -67,13 +64,13 @@ impl ModelFile {
             file.set(Normalization::BACKGROUND, background);
         }
         file.set_learned_before(&learned(members));
-        let names: Vec<String> = members.iter().map(|(path, _)| path.display().to_string()).collect();
+        let names: Vec<String> = members.iter().map(|member| member.name.display().to_string()).collect();
         file.set(MEMBERS, serde_json::Value::from(names));
 
         let mut layers = Vec::new();
         let mut ends = Vec::new();
-        for (i, (path, member)) in members.iter().enumerate() {
-            let branch = Branch::new(path, member, i + 1, members.len())?;
+        for (i, member) in members.iter().enumerate() {
+            let branch = Branch::new(member, i + 1, members.len())?;
             ends.push(branch.end);
             layers.extend(branch.layers);
             file.tensors.extend(branch.tensors);
@@ -87,15 +84,14 @@ impl ModelFile {
         });
         if layers.len() > MAX_LAYERS {
             let problem = format!("together the members have {} layers; {MAX_LAYERS} is the most", layers.len());
-            return Err(refuse(first_path, problem));
+            return Err(first.refuse(problem));
         }
         let about = format!("{} classifiers, whose logits are averaged", members.len());
         file.set("architecture", Architecture::from_layers("ensemble", &about, layers)?.text());
         // The writer refuses what a reader would refuse.
-        let path = Path::new("the ensemble");
         let mut store = Store::default();
-        let (_, parameters) = file.network(path, &mut store, "ensemble")?;
-        file.values(&parameters, path)?;
+        let (_, parameters) = file.network(&mut store, "ensemble")?;
+        file.values("", &parameters)?;
         Ok(file)
     }
 }
@@ -109,10 +105,10 @@ struct Branch {
 }
 
 impl Branch {
-    fn new(path: &Path, member: &ModelFile, number: usize, of: usize) -> Result<Branch, ModelError> {
+    fn new(member: &ModelFile, number: usize, of: usize) -> Result<Branch, ModelError> {
         let mut store = Store::default();
-        let (network, parameters) = member.network(path, &mut store, "member")?;
-        let (weights, running) = member.values(&parameters, path)?;
+        let (network, parameters) = member.network(&mut store, "member")?;
+        let values = member.values("", &parameters)?;
 
         let mut layers = network.architecture.layers.clone();
         let names: Vec<String> = network.layers().into_iter().map(|layer| layer.name).collect();
@@ -127,16 +123,15 @@ impl Branch {
             layer.name = Some(own[i].clone());
         }
         let (Some(last), Some(end)) = (layers.last(), own.last().cloned()) else {
-            return Err(refuse(path, "has no layers"));
+            return Err(member.refuse("has no layers"));
         };
         if !matches!(last.kind, Kind::Dense { .. }) || last.activation.is_some() {
             let problem = format!("ends in `{last}`; a member of an ensemble ends in a dense layer without activation");
-            return Err(refuse(path, problem));
+            return Err(member.refuse(problem));
         }
 
         let mut part = ModelFile::default();
-        part.add_flat("", parameters.trainable(), &weights);
-        part.add_flat("", parameters.running(), &running);
+        part.add_values("", &parameters, &values);
         for tensor in &mut part.tensors {
             // The names of layers have no dots.
             let Some((layer, suffix)) = tensor.name.split_once('.') else { continue };
@@ -165,8 +160,8 @@ fn renamed(number: usize, names: &[String]) -> Vec<String> {
 /// Everything that the members have learned from, so that `evaluate` can tell whether they know the images that they are
 /// tested with. First comes what the member with the fewest images set aside has learned from: `evaluate` sets those
 /// aside again, and a larger number sets nearly the same ones aside and some more.
-fn learned(members: &[(PathBuf, ModelFile)]) -> Vec<Learned> {
-    let mut files: Vec<&ModelFile> = members.iter().map(|(_, member)| member).collect();
+fn learned(members: &[ModelFile]) -> Vec<Learned> {
+    let mut files: Vec<&ModelFile> = members.iter().collect();
     files.sort_by_key(|member| match member.hold_out() {
         Some(HoldOut::Count(count)) => count,
         // A tenth of an unknown number.
@@ -177,36 +172,36 @@ fn learned(members: &[(PathBuf, ModelFile)]) -> Vec<Learned> {
 
 /// The background of members that agree on how pictures become images: the mean of those that know theirs. One from before
 /// it was stored has none.
-fn background(members: &[(PathBuf, ModelFile)]) -> Option<u32> {
+fn background(members: &[ModelFile]) -> Option<u32> {
     let pictures = |member: &ModelFile| member.metadata.get(Pictures::KEY).cloned();
-    let first = pictures(&members.first()?.1);
-    if members.iter().any(|(_, member)| pictures(member) != first) {
+    let first = pictures(members.first()?);
+    if members.iter().any(|member| pictures(member) != first) {
         return None;
     }
-    let known = members.iter().filter_map(|(_, member)| member.metadata.get(Normalization::BACKGROUND)?.parse().ok());
+    let known = members.iter().filter_map(|member| member.metadata.get(Normalization::BACKGROUND)?.parse().ok());
     let known: Vec<u32> = known.collect();
     let count = known.len() as u32;
     (count > 0).then(|| (known.iter().sum::<u32>() + count / 2) / count)
 }
 
 /// The value that all members share.
-fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelError> {
-    let mut value: Option<(&Path, String)> = None;
-    for (path, member) in members {
+fn shared(members: &[ModelFile], key: &str) -> Result<String, ModelError> {
+    let mut value: Option<(&ModelFile, String)> = None;
+    for member in members {
         let own = match key {
-            "class_names" => serde_json::Value::from(member.class_names(path)?).to_string(),
-            _ => member.get(key, path)?.to_string(),
+            "class_names" => serde_json::Value::from(member.class_names()?).to_string(),
+            _ => member.get(key)?.to_string(),
         };
         match &value {
-            None => value = Some((path, own)),
+            None => value = Some((member, own)),
             Some((first, common)) if *common != own => {
                 let (what, own, common) = apart(key, &own, common);
                 let problem = format!(
                     "its {what} is {own}, but in {} it is {common}; members must agree. Train them on the same images, \
                      with the same --data, --hold-out and --extend, or all at once: `inkgrad train --members N`",
-                    first.display()
+                    first.name.display()
                 );
-                return Err(refuse(path, problem));
+                return Err(member.refuse(problem));
             }
             Some(_) => {}
         }
@@ -234,18 +229,17 @@ mod tests {
     use crate::models::{DATA_DIGEST, builtin};
 
     /// An untrained classifier of digits.
-    fn member(name: &str, seed: u32) -> (PathBuf, ModelFile) {
+    fn member(name: &str, seed: u32) -> ModelFile {
         untrained(&builtin(name).unwrap(), seed)
     }
 
-    fn untrained(architecture: &Architecture, seed: u32) -> (PathBuf, ModelFile) {
+    fn untrained(architecture: &Architecture, seed: u32) -> ModelFile {
         let mut store = Store::default();
         let (network, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
-        let (weights, running) = (parameters.initial(seed), parameters.initial_state());
-        let mut file = ModelFile::new(&network, &parameters, &weights, &running);
+        let mut file = ModelFile::new(&network, &parameters, &parameters.initial(seed));
         file.set("mean", 0.13);
         file.set("std", 0.31);
-        (format!("{}-{seed}", architecture.name).into(), file)
+        ModelFile { name: format!("{}-{seed}", architecture.name).into(), ..file }
     }
 
     #[test]
@@ -257,7 +251,7 @@ mod tests {
             let architecture = Architecture::parse(&text, "net.toml").unwrap();
             let members = [1, 2].map(|seed| untrained(&architecture, seed));
             let joined = ModelFile::ensemble(&members).unwrap();
-            let own: Vec<_> = members.iter().flat_map(|(_, member)| &member.tensors).collect();
+            let own: Vec<_> = members.iter().flat_map(|member| &member.tensors).collect();
             assert_eq!((own.len(), joined.tensors.len()), (12, 12));
             for (joined, own) in joined.tensors.iter().zip(own) {
                 let (Words::F32(found), Words::F32(numbers)) = (&joined.words, &own.words) else { panic!("{end}") };
@@ -272,10 +266,10 @@ mod tests {
     fn an_ensemble_takes_pictures_as_its_members_do() {
         let [mut first, mut second] = [member("dense", 1), member("dense", 2)];
         assert!(!ModelFile::ensemble(&[first.clone(), second.clone()]).unwrap().takes_pictures_as_they_are());
-        first.1.set("pictures", "raw");
+        first.set("pictures", "raw");
         let joined = ModelFile::ensemble(&[first.clone(), second.clone()]).unwrap();
         assert!(!joined.takes_pictures_as_they_are(), "the members do not agree");
-        second.1.set("pictures", "raw");
+        second.set("pictures", "raw");
         assert!(ModelFile::ensemble(&[first, second]).unwrap().takes_pictures_as_they_are());
     }
 
@@ -285,20 +279,20 @@ mod tests {
             let members = backgrounds.into_iter().zip(1..).map(|(background, seed)| {
                 let mut member = member("dense", seed);
                 if let Some(grey) = background {
-                    member.1.set(Normalization::BACKGROUND, grey);
+                    member.set(Normalization::BACKGROUND, grey);
                 }
                 member
             });
             let file = ModelFile::ensemble(&members.collect::<Vec<_>>()).unwrap();
-            Normalization::read(&file, Path::new("ensemble")).unwrap().background
+            Normalization::read(&file).unwrap().background
         };
         assert_eq!(joined([Some(243), Some(243), Some(243)]), 243);
         assert_eq!(joined([None, Some(243), None]), 243);
         assert_eq!(joined([Some(243), None, Some(200)]), 222, "of other paper");
         assert_eq!(joined([None, None, None]), 0);
         let mut members = [member("dense", 1), member("dense", 2)];
-        members[0].1.set(Normalization::BACKGROUND, 243);
-        members[0].1.set_pictures(Some(Pictures::Raw));
+        members[0].set(Normalization::BACKGROUND, 243);
+        members[0].set_pictures(Some(Pictures::Raw));
         let file = ModelFile::ensemble(&members).unwrap();
         assert!(!file.metadata.contains_key(Normalization::BACKGROUND), "the other one gets pictures prepared");
     }
@@ -307,12 +301,12 @@ mod tests {
     fn an_ensemble_has_learned_from_whatever_its_members_have_first_from_the_most_images() {
         let trained = |seed: u32, digest: &str, hold_out: Option<usize>, before: &[Learned]| {
             let mut member = member("dense", seed);
-            member.1.set(DATA_DIGEST, digest);
-            member.1.set_hold_out(hold_out.map(HoldOut::Count));
-            member.1.set_learned_before(before);
+            member.set(DATA_DIGEST, digest);
+            member.set_hold_out(hold_out.map(HoldOut::Count));
+            member.set_learned_before(before);
             member
         };
-        let joined = |members: [(PathBuf, ModelFile); 2]| {
+        let joined = |members: [ModelFile; 2]| {
             let learned = ModelFile::ensemble(&members).unwrap().learned().into_iter();
             learned.map(|learned| (learned.digest.unwrap(), learned.hold_out)).collect::<Vec<_>>()
         };
@@ -324,35 +318,35 @@ mod tests {
         let all = trained(2, "b", Some(0), &[]);
         assert_eq!(joined([tenth(), all.clone()]), [known("b", Some(0)), known("a", None)]);
         // Before its own training, a member had learned from all images.
-        let later = trained(3, "c", Some(10), &all.1.learned());
+        let later = trained(3, "c", Some(10), &all.learned());
         assert_eq!(joined([tenth(), later]), [known("c", Some(10)), known("b", Some(0)), known("a", None)]);
     }
 
     #[test]
     fn members_that_do_not_belong_together_are_refused_by_name() {
-        let message = |members: &[(PathBuf, ModelFile)]| ModelFile::ensemble(members).unwrap_err().to_string();
+        let message = |members: &[ModelFile]| ModelFile::ensemble(members).unwrap_err().to_string();
         let mut other = member("dense", 2);
-        other.1.set("mean", 0.5);
+        other.set("mean", 0.5);
         let found = message(&[member("dense", 1), other]);
         assert!(found.starts_with("dense-2: its mean is 0.5, but in dense-1 it is 0.13"), "{found}");
         assert!(found.contains("the same --data, --hold-out") && found.ends_with("--members N`"), "{found}");
         let mut fewer = member("dense", 2);
-        fewer.1.set("classes", 3);
+        fewer.set("classes", 3);
         let found = message(&[member("dense", 1), fewer]);
         assert!(found.starts_with("dense-2: its number of classes is 3, but in dense-1 it is 10;"), "{found}");
         assert!(message(&[member("dense", 1)]).contains("two members or more"));
-        let joined = ("joined".into(), ModelFile::ensemble(&[member("dense", 1), member("dense", 2)]).unwrap());
+        let joined = ModelFile::ensemble(&[member("dense", 1), member("dense", 2)]).unwrap();
+        let joined = ModelFile { name: "joined".into(), ..joined };
         let found = message(&[member("dense", 3), joined]);
         assert!(found.starts_with("joined: is an ensemble already"), "{found}");
         assert!(found.ends_with(": dense-1 dense-2"), "{found}");
         let [mut one, mut other] = [member("dense", 1), member("dense", 2)];
-        one.1.set_class_names(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|i| i.to_string()));
-        other.1.set_class_names(&["0", "1", "6 \"q\"", "3", "4", "5", "6", "7", "8", "9"].map(String::from));
+        one.set_class_names(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|i| i.to_string()));
+        other.set_class_names(&["0", "1", "6 \"q\"", "3", "4", "5", "6", "7", "8", "9"].map(String::from));
         let found = message(&[one, other]);
         let words = r#"dense-2: its class 2, counted from 0, is "6 \"q\"", but in dense-1 it is "2"; members"#;
         assert!(found.starts_with(words), "{found}");
-        let gan = ("gan".into(), ModelFile::shipped("gan").unwrap());
-        let found = message(&[member("dense", 1), gan]);
+        let found = message(&[member("dense", 1), ModelFile::shipped("gan").unwrap()]);
         assert!(found.starts_with("gan: holds a generator and no classifier"), "{found}");
     }
 }

@@ -1,7 +1,7 @@
 //! Model files: weights and everything that inference needs to know, as safetensors that no reader has to trust.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::Model;
@@ -11,7 +11,7 @@ use super::error::ModelError;
 use super::gan::Gan;
 use super::layer::by;
 use super::normalization::Normalization;
-use super::parameters::{Parameter, Parameters};
+use super::parameters::{Parameter, Parameters, Values};
 use super::spec::{Architecture, MAX_TEXT};
 use crate::data::{MAX_CHANNELS, Pictures};
 use crate::files::{WriteError, write_whole};
@@ -22,9 +22,12 @@ use crate::words::shell;
 /// A larger file is not read. It has room for four values for each of the most parameters there may be, and some more.
 const MAX_FILE: u64 = 5 << 30;
 
-/// What a model file holds. Equal contents give equal bytes.
-#[derive(Clone, PartialEq, Debug, Default)]
+/// What a model file holds, and what it is called. Equal contents give equal bytes; files are equal if their contents are.
+#[derive(Clone, Debug, Default)]
 pub struct ModelFile {
+    /// What messages call it: the path that it was read from, a shipped model's name, or the name of the network that it
+    /// is made of.
+    pub name: PathBuf,
     /// Texts by name: `architecture`, `version`, `input`, `classes`, `class_names`, and whatever else a writer adds.
     pub metadata: Metadata,
     pub tensors: Vec<SavedTensor>,
@@ -39,30 +42,34 @@ const VERSION: &str = "version";
 /// Metadata: what identifies the images it was trained on.
 pub const DATA_DIGEST: &str = "data_digest";
 
+impl PartialEq for ModelFile {
+    fn eq(&self, other: &ModelFile) -> bool {
+        (&self.metadata, &self.tensors) == (&other.metadata, &other.tensors)
+    }
+}
+
 impl ModelFile {
-    /// A file of a network's weights and running statistics, laid out as in `parameters`' buffers. To be a classifier
-    /// that the program opens, it must also say how pixels become numbers
-    /// ([`Normalization::store`](super::Normalization::store)); where it does not name the classes
-    /// ([`ModelFile::set_class_names`]), they are called by their numbers.
+    /// A file of a network's weights and running statistics. To be a classifier that the program opens, it must also say
+    /// how pixels become numbers ([`Normalization::store`](super::Normalization::store)); where it does not name the
+    /// classes ([`ModelFile::set_class_names`]), they are called by their numbers.
     ///
     /// # Panics
-    /// If `weights` or `state` is shorter than its buffer, like indexing a slice.
-    pub fn new(network: &Network, parameters: &Parameters, weights: &[f32], state: &[f32]) -> ModelFile {
-        let mut file = ModelFile::default();
+    /// If values are shorter than their buffer, like indexing a slice.
+    pub fn new(network: &Network, parameters: &Parameters, values: &Values) -> ModelFile {
+        let mut file = ModelFile { name: (&network.architecture.name).into(), ..ModelFile::default() };
         file.set(VERSION, env!("CARGO_PKG_VERSION"));
         file.set(ARCHITECTURE, network.architecture.text());
         file.set(INPUT, by(&network.input));
         if let Some(classes) = network.classes {
             file.set(CLASSES, classes);
         }
-        file.add_flat("", parameters.trainable(), weights);
-        file.add_flat("", parameters.running(), state);
+        file.add_values("", parameters, values);
         file
     }
 
     /// A file for a GAN's generator, whose pictures have the size `image`; it has no tensors yet.
     pub fn of_gan(gan: &Gan, image: [usize; 3], class_names: &[String]) -> ModelFile {
-        let mut file = ModelFile::default();
+        let mut file = ModelFile { name: (&gan.name).into(), ..ModelFile::default() };
         file.set(VERSION, env!("CARGO_PKG_VERSION"));
         file.set(ARCHITECTURE, gan.text());
         file.set(IMAGE, by(&image));
@@ -71,11 +78,20 @@ impl ModelFile {
         file
     }
 
+    /// Adds weights and running statistics, as tensors named `prefix` followed by their parameter's name.
+    ///
+    /// # Panics
+    /// If values are shorter than their buffer, like indexing a slice.
+    pub fn add_values(&mut self, prefix: &str, parameters: &Parameters, values: &Values) {
+        self.add_flat(prefix, parameters.trainable(), &values.weights);
+        self.add_flat(prefix, parameters.running(), &values.running);
+    }
+
     /// Adds the tensors of a flat buffer, each named `prefix` followed by its parameter's name: `average/conv1.weight`.
     ///
     /// # Panics
     /// If `flat` is shorter than the buffer, like indexing a slice.
-    pub fn add_flat(&mut self, prefix: &str, parameters: &[Parameter], flat: &[f32]) {
+    pub(crate) fn add_flat(&mut self, prefix: &str, parameters: &[Parameter], flat: &[f32]) {
         for p in parameters {
             let words = Words::F32(flat[p.offset..][..p.shape.len()].to_vec());
             self.tensors.push(SavedTensor { name: format!("{prefix}{}", p.name), shape: p.shape.clone(), words });
@@ -109,7 +125,7 @@ impl ModelFile {
         self.metadata.get(Pictures::KEY)?.parse().ok()
     }
 
-    /// The file's bytes.
+    /// The file's bytes; `path` is where they go.
     ///
     /// # Errors
     /// [`ModelError::File`], naming `path`, if two tensors share a name or one does not fill its shape.
@@ -152,7 +168,7 @@ impl ModelFile {
         metadata.is_some_and(|metadata| ModelFile { metadata, ..ModelFile::default() }.is_gan())
     }
 
-    /// [`ModelFile::load`] for bytes in memory; errors refer to them as `path`.
+    /// [`ModelFile::load`] for bytes in memory, which are called `path`.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<ModelFile, ModelError> {
         let (metadata, tensors) = container::decode(bytes).map_err(|problem| {
             if is_foreign(bytes, path) {
@@ -168,21 +184,23 @@ impl ModelFile {
                 format!("{problem}. Expected a model.safetensors that `train` has written; train or copy it again"),
             )
         })?;
-        let file = ModelFile { metadata, tensors };
+        let file = ModelFile { name: path.to_owned(), metadata, tensors };
         if !file.metadata.contains_key(ARCHITECTURE) {
             let own = shell(&path.to_string_lossy());
             let remedy = format!("`inkgrad import {own} NEW.safetensors --architecture NET.toml`");
-            return Err(refuse(
-                path,
-                format!("{}. To make a model of bare tensors: {remedy}", file.lacks(ARCHITECTURE)),
-            ));
+            return Err(file.refuse(format!("{}. To make a model of bare tensors: {remedy}", file.lacks(ARCHITECTURE))));
         }
         Ok(file)
     }
 
-    /// A text from the metadata; `path` is for the error.
-    pub fn get(&self, key: &str, path: &Path) -> Result<&str, ModelError> {
-        self.metadata.get(key).map(String::as_str).ok_or_else(|| refuse(path, self.lacks(key)))
+    /// The error that something is wrong with this file.
+    pub(crate) fn refuse(&self, problem: impl Into<String>) -> ModelError {
+        refuse(&self.name, problem)
+    }
+
+    /// A text from the metadata.
+    pub fn get(&self, key: &str) -> Result<&str, ModelError> {
+        self.metadata.get(key).map(String::as_str).ok_or_else(|| self.refuse(self.lacks(key)))
     }
 
     /// The message that the metadata has no such text.
@@ -193,23 +211,23 @@ impl ModelFile {
     }
 
     /// A number from the metadata.
-    pub fn number<T: FromStr>(&self, key: &str, path: &Path) -> Result<T, ModelError> {
-        let text = self.get(key, path)?;
-        text.parse().map_err(|_| refuse(path, format!("its metadata's {key:?} should be a number, not {text:?}")))
+    pub fn number<T: FromStr>(&self, key: &str) -> Result<T, ModelError> {
+        let text = self.get(key)?;
+        text.parse().map_err(|_| self.refuse(format!("its metadata's {key:?} should be a number, not {text:?}")))
     }
 
     /// The names of the classes, in label order; their numbers if the file has no names.
-    pub fn class_names(&self, path: &Path) -> Result<Vec<String>, ModelError> {
-        let classes: usize = self.number(CLASSES, path)?;
+    pub fn class_names(&self) -> Result<Vec<String>, ModelError> {
+        let classes: usize = self.number(CLASSES)?;
         if classes > crate::data::MAX_CLASSES {
-            return Err(refuse(path, format!("{classes} classes are more than {}", crate::data::MAX_CLASSES)));
+            return Err(self.refuse(format!("{classes} classes are more than {}", crate::data::MAX_CLASSES)));
         }
         let Some(text) = self.metadata.get(CLASS_NAMES) else {
             return Ok((0..classes).map(|i| i.to_string()).collect());
         };
         let names: Option<Vec<String>> = serde_json::from_str(text).ok();
         names.filter(|names| names.len() == classes).ok_or_else(|| {
-            refuse(path, format!("its metadata's {CLASS_NAMES:?} should be a JSON list of {classes} names"))
+            self.refuse(format!("its metadata's {CLASS_NAMES:?} should be a JSON list of {classes} names"))
         })
     }
 
@@ -217,43 +235,43 @@ impl ModelFile {
     ///
     /// # Errors
     /// A file that holds a generator, and a text that [`Architecture::parse`] refuses.
-    pub fn architecture(&self, path: &Path) -> Result<Architecture, ModelError> {
-        let text = self.get(ARCHITECTURE, path)?;
+    pub fn architecture(&self) -> Result<Architecture, ModelError> {
+        let text = self.get(ARCHITECTURE)?;
         if Gan::is_meant(text) {
             let remedy = "`inkgrad generate --model` draws with it, `inkgrad evaluate` measures it";
-            return Err(refuse(path, format!("holds a generator and no classifier; {remedy}")));
+            return Err(self.refuse(format!("holds a generator and no classifier; {remedy}")));
         }
         // A run's files are called the same whatever network they hold.
-        let name = self.setting("model").unwrap_or_else(|| path.to_string_lossy().into_owned());
-        Architecture::parse_named(text, &format!("{} (its architecture)", path.display()), &name)
+        let name = self.setting("model").unwrap_or_else(|| self.name.to_string_lossy().into_owned());
+        Architecture::parse_named(text, &format!("{} (its architecture)", self.name.display()), &name)
     }
 
     /// The network that the file describes, declared in `store` under `name`.
-    pub fn network(&self, path: &Path, store: &mut Store, name: &str) -> Result<(Network, Parameters), ModelError> {
-        let architecture = self.architecture(path)?;
-        let input = self.sizes(INPUT, path)?;
-        let classes = if self.metadata.contains_key(CLASSES) { Some(self.number(CLASSES, path)?) } else { None };
+    pub fn network(&self, store: &mut Store, name: &str) -> Result<(Network, Parameters), ModelError> {
+        let architecture = self.architecture()?;
+        let input = self.sizes(INPUT)?;
+        let classes = if self.metadata.contains_key(CLASSES) { Some(self.number(CLASSES)?) } else { None };
         architecture.declare(input, classes, store, name)
     }
 
     /// The GAN whose generator the file holds.
-    pub fn gan(&self, path: &Path) -> Result<Gan, ModelError> {
-        let text = self.get(ARCHITECTURE, path)?;
+    pub fn gan(&self) -> Result<Gan, ModelError> {
+        let text = self.get(ARCHITECTURE)?;
         if !Gan::is_meant(text) {
             let remedy = "`inkgrad train gan` makes one";
-            return Err(refuse(path, format!("holds a classifier, where a generator is asked for; {remedy}")));
+            return Err(self.refuse(format!("holds a classifier, where a generator is asked for; {remedy}")));
         }
-        Gan::parse(text, &format!("{} (its architecture)", path.display()))
+        Gan::parse(text, &format!("{} (its architecture)", self.name.display()))
     }
 
     /// Height, width and channels of the pictures that a generator draws.
-    pub fn image(&self, path: &Path) -> Result<[usize; 3], ModelError> {
-        self.sizes(IMAGE, path)
+    pub fn image(&self) -> Result<[usize; 3], ModelError> {
+        self.sizes(IMAGE)
     }
 
     /// Height, width and channels of the images that a classifier takes.
-    pub fn input(&self, path: &Path) -> Result<[usize; 3], ModelError> {
-        self.sizes(INPUT, path)
+    pub fn input(&self) -> Result<[usize; 3], ModelError> {
+        self.sizes(INPUT)
     }
 
     /// Whether it holds a generator.
@@ -267,68 +285,60 @@ impl ModelFile {
         matches!(self.pictures(), Some(Pictures::Fitted | Pictures::Raw))
     }
 
-    /// Whether it has learned from pictures that are light, as ink on paper is, and gets others as they are; `path` is
-    /// the file's.
-    pub fn knows_light_pictures(&self, path: &Path) -> bool {
+    /// Whether it has learned from pictures that are light, as ink on paper is, and gets others as they are.
+    pub fn knows_light_pictures(&self) -> bool {
         let is_light = |normalization: Normalization| normalization.is_of_light_pictures();
-        self.takes_pictures_as_they_are() && Normalization::read(self, path).is_ok_and(is_light)
+        self.takes_pictures_as_they_are() && Normalization::read(self).is_ok_and(is_light)
     }
 
-    fn sizes(&self, key: &str, path: &Path) -> Result<[usize; 3], ModelError> {
-        let text = self.get(key, path)?;
+    fn sizes(&self, key: &str) -> Result<[usize; 3], ModelError> {
+        let text = self.get(key)?;
         let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
         let sizes: [usize; 3] = sizes
             .and_then(|sizes| sizes.try_into().ok())
-            .ok_or_else(|| refuse(path, format!("its metadata's {key:?} should be like 28x28x1, not {text:?}")))?;
+            .ok_or_else(|| self.refuse(format!("its metadata's {key:?} should be like 28x28x1, not {text:?}")))?;
         if sizes[2] > MAX_CHANNELS {
             let problem = format!("has images of {} channels; pictures have 1 to {MAX_CHANNELS}", sizes[2]);
-            return Err(refuse(path, problem));
+            return Err(self.refuse(problem));
         }
         Ok(sizes)
     }
 
-    /// Flat weights and state for the buffers of `parameters`. Every tensor of these must be there, finite and of the
-    /// right shape. Tensors that no parameter asks for are left to other readers.
-    pub fn values(&self, parameters: &Parameters, path: &Path) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-        let weights = self.flat("", parameters.trainable(), parameters.total(), path)?;
-        Ok((weights, self.flat("", parameters.running(), parameters.total_state(), path)?))
+    /// The weights and running statistics of `parameters`: the inverse of [`ModelFile::add_values`]. Every tensor of these
+    /// must be there, finite and of the right shape. Tensors that no parameter asks for are left to other readers.
+    pub fn values(&self, prefix: &str, parameters: &Parameters) -> Result<Values, ModelError> {
+        let weights = self.flat(prefix, parameters.trainable(), parameters.total())?;
+        Ok(Values { weights, running: self.flat(prefix, parameters.running(), parameters.total_running())? })
     }
 
     /// The tensors of one flat buffer of `total` words: the inverse of [`ModelFile::add_flat`].
-    pub fn flat(
-        &self,
-        prefix: &str,
-        parameters: &[Parameter],
-        total: usize,
-        path: &Path,
-    ) -> Result<Vec<f32>, ModelError> {
+    pub(crate) fn flat(&self, prefix: &str, parameters: &[Parameter], total: usize) -> Result<Vec<f32>, ModelError> {
         let mut flat = vec![0.0; total];
         for p in parameters {
             let name = format!("{prefix}{}", p.name);
             let Some(tensor) = self.tensors.iter().find(|tensor| tensor.name == name) else {
-                return Err(refuse(
-                    path,
-                    format!("tensor {name:?} {} is missing; its architecture asks for it", p.shape),
-                ));
+                return Err(
+                    self.refuse(format!("tensor {name:?} {} is missing; its architecture asks for it", p.shape))
+                );
             };
             let data = match &tensor.words {
                 Words::F32(data) if tensor.shape == p.shape => data,
                 Words::F32(_) => {
                     let problem = format!("tensor {name:?} is {}, its architecture asks for {}", tensor.shape, p.shape);
-                    return Err(refuse(path, problem));
+                    return Err(self.refuse(problem));
                 }
-                Words::U32(_) => return Err(refuse(path, format!("tensor {name:?} has type U32, expected F32"))),
+                Words::U32(_) => return Err(self.refuse(format!("tensor {name:?} has type U32, expected F32"))),
             };
             let wrong = data.iter().filter(|x| !x.is_finite()).count();
             if wrong > 0 {
                 let problem = format!("{wrong} of the {} values of tensor {name:?} are NaN or infinite", data.len());
                 let remedy =
                     "The run that wrote it went wrong; take an earlier checkpoint, or train with a lower learning rate";
-                return Err(refuse(path, format!("{problem}. {remedy}")));
+                return Err(self.refuse(format!("{problem}. {remedy}")));
             }
             // The two rows are batch normalisation's mean and variance.
             if p.name.ends_with(RUNNING) && data[data.len() / 2..].iter().any(|x| *x < 0.0) {
-                return Err(refuse(path, format!("tensor {name:?} has a negative variance")));
+                return Err(self.refuse(format!("tensor {name:?} has a negative variance")));
             }
             flat[p.offset..][..data.len()].copy_from_slice(data);
         }
@@ -336,11 +346,11 @@ impl ModelFile {
     }
 
     /// A tensor of whole numbers.
-    pub fn u32s(&self, name: &str, path: &Path) -> Result<&[u32], ModelError> {
+    pub fn u32s(&self, name: &str) -> Result<&[u32], ModelError> {
         match self.tensors.iter().find(|tensor| tensor.name == name).map(|tensor| &tensor.words) {
             Some(Words::U32(data)) => Ok(data),
-            Some(Words::F32(_)) => Err(refuse(path, format!("tensor {name:?} has type F32, expected U32"))),
-            None => Err(refuse(path, format!("tensor {name:?} is missing"))),
+            Some(Words::F32(_)) => Err(self.refuse(format!("tensor {name:?} has type F32, expected U32"))),
+            None => Err(self.refuse(format!("tensor {name:?} is missing"))),
         }
     }
 }

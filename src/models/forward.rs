@@ -2,10 +2,10 @@
 
 use super::build::{Built, Network, Source};
 use super::error::{At, ModelError};
-use super::layer::{Kind, Nonlinearity, by};
+use super::layer::{Kind, by};
 use super::parameters::Parameters;
 use crate::graph::{Graph, GraphError, Place, Value};
-use crate::ops::activation::{Act, Activation};
+use crate::ops::activation::Activation;
 use crate::ops::batch_norm::{Running, RunningPart, batch_norm_fixed, batch_norm_of_groups};
 use crate::ops::concat::Concat;
 use crate::ops::conv2d::{conv2d, conv2d_transposed};
@@ -254,15 +254,11 @@ impl Build<'_> {
     }
 
     fn activated(&mut self, layer: &Built, out: Value) -> Result<Value, GraphError> {
-        let act = match layer.spec.activation {
-            None => return Ok(out),
-            Some(Nonlinearity::Softmax) => return self.graph.apply(Softmax, &[out]),
-            Some(Nonlinearity::Relu) => Act::Relu,
-            Some(Nonlinearity::LeakyRelu(slope)) => Act::Leaky(slope),
-            Some(Nonlinearity::Sigmoid) => Act::Sigmoid,
-            Some(Nonlinearity::Tanh) => Act::Tanh,
-        };
-        self.graph.apply(Activation(act), &[out])
+        let Some(activation) = layer.spec.activation else { return Ok(out) };
+        match activation.act() {
+            Some(act) => self.graph.apply(Activation(act), &[out]),
+            None => self.graph.apply(Softmax, &[out]),
+        }
     }
 
     /// Gamma and beta, `[2, c]`; gamma is 1 where the layer only shifts.
@@ -286,7 +282,7 @@ impl Build<'_> {
         epsilon: f32,
         momentum: f32,
     ) -> Result<Value, GraphError> {
-        let place = self.parameters.state_place(layer.running.unwrap_or_default());
+        let place = self.parameters.running_place(layer.running.unwrap_or_default());
         match self.mode {
             Mode::Train { passes, .. } => {
                 let (out, stats) = batch_norm_of_groups(self.graph, x, affine, epsilon, passes)?;

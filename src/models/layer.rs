@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::error::{At, ModelError};
 use super::shapes;
+use crate::ops::activation::Act;
 use crate::ops::conv2d::Padding;
 
 /// The function that is applied to a layer's result.
@@ -186,6 +187,16 @@ impl Nonlinearity {
     /// Whether it passes values above zero unchanged. This decides how the weights before it are initialised.
     pub fn is_rectifier(self) -> bool {
         matches!(self, Nonlinearity::Relu | Nonlinearity::LeakyRelu(_))
+    }
+    /// The function of single numbers that it is; `None` for softmax, which depends on all channels.
+    pub(crate) fn act(self) -> Option<Act> {
+        match self {
+            Nonlinearity::Relu => Some(Act::Relu),
+            Nonlinearity::LeakyRelu(slope) => Some(Act::Leaky(slope)),
+            Nonlinearity::Sigmoid => Some(Act::Sigmoid),
+            Nonlinearity::Tanh => Some(Act::Tanh),
+            Nonlinearity::Softmax => None,
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub use gan::{Gan, GanRecipe};
 pub use layer::{Conv, Kind, Layer, Nonlinearity, Units, Width, by};
 pub use learned::Learned;
 pub use normalization::Normalization;
-pub use parameters::{Init, Parameter, Parameters};
+pub use parameters::{Init, Parameter, Parameters, Values};
 pub use reader::MAX_SIZE;
 pub use recipe::{GanLoss, OptimizerName, Recipe, ScheduleName};
 pub use shipped::{SHIPPED, lasting};
@@ -167,8 +167,8 @@ pub fn load_with_models(wanted: &str) -> Result<Architecture, ModelError> {
     if is_builtin || !(is_shipped || path.is_dir() || is_called_model(path) || begins_so()) {
         return load(wanted);
     }
-    let (file, path) = ModelFile::open(path)?;
-    Ok(Architecture { input: Some(file.input(&path)?), ..file.architecture(&path)? })
+    let file = ModelFile::open(path)?;
+    Ok(Architecture { input: Some(file.input()?), ..file.architecture()? })
 }
 
 fn is_called_model(path: &Path) -> bool {

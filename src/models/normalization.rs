@@ -1,7 +1,5 @@
 //! How the bytes of an image become what a network sees, and what it sees beside the image.
 
-use std::path::Path;
-
 use super::error::ModelError;
 use super::file::ModelFile;
 use crate::data::ImageSet;
@@ -56,22 +54,22 @@ impl Normalization {
         }
     }
 
-    /// The normalization that a model was trained with; `path` is for the error.
+    /// The normalization that a model was trained with.
     ///
     /// # Errors
     /// [`ModelError::File`] if the file does not say, or has numbers that pixels cannot be normalised by.
-    pub fn read(file: &ModelFile, path: &Path) -> Result<Normalization, ModelError> {
-        let (mean, std): (f32, f32) = (file.number("mean", path)?, file.number("std", path)?);
+    pub fn read(file: &ModelFile) -> Result<Normalization, ModelError> {
+        let (mean, std): (f32, f32) = (file.number("mean")?, file.number("std")?);
         if !(mean.is_finite() && std.is_finite() && std > 0.0) {
             let problem = format!(
                 "pixels are normalised with a mean of {mean} and a deviation of {std}; expected finite numbers, the \
                  deviation above 0. Train or copy it again"
             );
-            return Err(ModelError::File { path: path.into(), problem });
+            return Err(file.refuse(problem));
         }
         // Files from before it was stored have none.
         let stored = file.metadata.contains_key(Normalization::BACKGROUND);
-        let background = if stored { file.number(Normalization::BACKGROUND, path)? } else { 0 };
+        let background = if stored { file.number(Normalization::BACKGROUND)? } else { 0 };
         Ok(Normalization { mean, std, background })
     }
 }
@@ -82,27 +80,26 @@ mod tests {
 
     #[test]
     fn a_model_whose_pixels_cannot_be_normalised_is_refused() {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors"));
-        let mut file = ModelFile::load(path).unwrap();
-        assert!(Normalization::read(&file, path).is_ok());
+        let mut file = ModelFile::shipped("dense").unwrap();
+        assert!(Normalization::read(&file).is_ok());
         // Not a round number in binary.
         let own = Normalization { mean: 0.1307, std: 0.3081, background: 243 };
         own.store(&mut file);
-        assert_eq!(Normalization::read(&file, path).unwrap(), own);
+        assert_eq!(Normalization::read(&file).unwrap(), own);
         let unfit = [("std", "0"), ("std", "-1"), ("std", "inf"), ("mean", "NaN"), ("background", "300")];
         for (key, value) in unfit {
             let before = file.metadata.insert(key.into(), value.into()).unwrap();
-            assert!(Normalization::read(&file, path).is_err(), "{key} {value}");
+            assert!(Normalization::read(&file).is_err(), "{key} {value}");
             file.metadata.insert(key.into(), before);
         }
     }
 
     #[test]
     fn a_model_of_dark_images_says_nothing_of_its_background() {
-        let (mut file, path) = (ModelFile::default(), Path::new("model"));
+        let mut file = ModelFile::default();
         Normalization::UNIT.store(&mut file);
         assert!(!file.metadata.contains_key(Normalization::BACKGROUND));
-        assert_eq!(Normalization::read(&file, path).unwrap(), Normalization::UNIT);
+        assert_eq!(Normalization::read(&file).unwrap(), Normalization::UNIT);
         assert_eq!(Normalization { mean: 0.5, std: 0.25, background: 255 }.of_byte(255), 2.0);
     }
 }

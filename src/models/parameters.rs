@@ -1,7 +1,7 @@
 //! The trainable tensors and running statistics of a network, side by side in a few stored buffers.
 //!
 //! `weights` and `grads` have the same layout, and so does every buffer that an optimizer adds (moments, averages), so
-//! that one dispatch updates everything. `state` holds what is learned without gradients.
+//! that one dispatch updates everything. `running` holds what is learned without gradients.
 
 use crate::device::{Device, DeviceError};
 use crate::graph::{ALIGNMENT, BufferId, Place, Store};
@@ -53,25 +53,40 @@ pub struct Parameters {
     /// The same layout as `weights`.
     pub grads: BufferId,
     /// Running statistics; empty if no layer has any.
-    pub state: BufferId,
+    pub running: BufferId,
     trainable: Vec<Parameter>,
-    running: Vec<Parameter>,
+    statistics: Vec<Parameter>,
     total: usize,
-    total_state: usize,
+    total_running: usize,
+}
+
+/// A network's weights and the running statistics that belong to them, laid out as in the buffers of its [`Parameters`].
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Values {
+    pub weights: Vec<f32>,
+    /// Empty if no layer has any.
+    pub running: Vec<f32>,
+}
+
+impl Values {
+    /// All numbers, the weights first; padding included.
+    pub fn numbers(&self) -> impl Iterator<Item = &f32> {
+        self.weights.iter().chain(&self.running)
+    }
 }
 
 impl Parameters {
-    /// Adds the empty buffers `name.weights`, `name.grads` and `name.state` to the store.
+    /// Adds the empty buffers `name.weights`, `name.grads` and `name.running` to the store.
     pub(super) fn new(store: &mut Store, name: &str) -> Parameters {
         Parameters {
             name: name.into(),
             weights: store.add(format!("{name}.weights"), 0),
             grads: store.add(format!("{name}.grads"), 0),
-            state: store.add(format!("{name}.state"), 0),
+            running: store.add(format!("{name}.running"), 0),
             trainable: Vec::new(),
-            running: Vec::new(),
+            statistics: Vec::new(),
             total: 0,
-            total_state: 0,
+            total_running: 0,
         }
     }
 
@@ -86,23 +101,23 @@ impl Parameters {
 
     /// Makes room for a tensor that is learned without gradients; returns its index among those tensors.
     pub fn add_running(&mut self, store: &mut Store, name: String, shape: Shape, init: Init) -> usize {
-        let offset = store.extend(self.state, shape.len());
-        self.total_state = store.words(self.state);
-        self.running.push(Parameter { name, shape, offset, init, decays: false });
-        self.running.len() - 1
+        let offset = store.extend(self.running, shape.len());
+        self.total_running = store.words(self.running);
+        self.statistics.push(Parameter { name, shape, offset, init, decays: false });
+        self.statistics.len() - 1
     }
 
     /// The same tensors, read from other buffers of the same layouts: averaged weights, and the statistics that go with
     /// them.
-    pub fn reading(&self, weights: BufferId, state: BufferId) -> Parameters {
-        Parameters { weights, state, ..self.clone() }
+    pub fn reading(&self, weights: BufferId, running: BufferId) -> Parameters {
+        Parameters { weights, running, ..self.clone() }
     }
 
     pub fn trainable(&self) -> &[Parameter] {
         &self.trainable
     }
     pub fn running(&self) -> &[Parameter] {
-        &self.running
+        &self.statistics
     }
 
     /// Where trainable tensor `index` is in `weights`.
@@ -113,41 +128,42 @@ impl Parameters {
     pub fn grad_place(&self, index: usize) -> Place {
         place(&self.trainable[index], self.grads)
     }
-    /// Where running statistic `index` is in `state`.
-    pub fn state_place(&self, index: usize) -> Place {
-        place(&self.running[index], self.state)
+    /// Where running statistic `index` is in `running`.
+    pub fn running_place(&self, index: usize) -> Place {
+        place(&self.statistics[index], self.running)
     }
 
     /// Words in `weights`, padding included.
     pub fn total(&self) -> usize {
         self.total
     }
-    /// Words in `state`, padding included.
-    pub fn total_state(&self) -> usize {
-        self.total_state
+    /// Words in `running`, padding included.
+    pub fn total_running(&self) -> usize {
+        self.total_running
     }
     /// Trainable numbers, padding left out.
     pub fn count_trainable(&self) -> u64 {
         self.trainable.iter().map(|p| p.shape.len() as u64).sum()
     }
 
-    /// All weights before training, laid out as in `weights`; padding is 0. A tensor's values depend only on the seed
-    /// and its name, so that a change elsewhere in the network does not affect them.
-    pub fn initial(&self, seed: u32) -> Vec<f32> {
-        fill(&self.trainable, self.total, seed)
+    /// All values before training; padding is 0. The weights of a tensor depend only on the seed and its name, so that a
+    /// change elsewhere in the network does not affect them. The running statistics are a mean of 0 and a variance of 1.
+    pub fn initial(&self, seed: u32) -> Values {
+        let weights = fill(&self.trainable, self.total, seed);
+        Values { weights, running: fill(&self.statistics, self.total_running, 0) }
     }
-    /// Running statistics before training: mean 0, variance 1.
-    pub fn initial_state(&self) -> Vec<f32> {
-        fill(&self.running, self.total_state, 0)
+    /// Zeros everywhere, to be filled.
+    pub fn zeros(&self) -> Values {
+        Values { weights: vec![0.0; self.total], running: vec![0.0; self.total_running] }
     }
 
     /// Writes weights and running statistics to the device.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn send(&self, device: &mut dyn Device, weights: &[f32], running: &[f32]) -> Result<(), DeviceError> {
-        device.write_f32(self.weights, 0, weights)?;
-        device.write_f32(self.state, 0, running)
+    pub fn send(&self, device: &mut dyn Device, values: &Values) -> Result<(), DeviceError> {
+        device.write_f32(self.weights, 0, &values.weights)?;
+        device.write_f32(self.running, 0, &values.running)
     }
 
     /// For each block of [`ALIGNMENT`] words of `weights`, 1 where weight decay applies, else 0.

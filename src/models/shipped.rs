@@ -32,13 +32,13 @@ impl ModelFile {
     }
 
     /// Opens the model that is meant: a shipped one by its name, a file, or a run's folder, whose best model is taken.
-    /// Also returns what errors and reports should call it. A file with a shipped model's name is given as `./fast`.
+    /// A file with a shipped model's name is given as `./fast`.
     ///
     /// # Errors
     /// Those of [`ModelFile::load`]; for a name or a folder without a model, the message says what would do.
-    pub fn open(wanted: &Path) -> Result<(ModelFile, PathBuf), ModelError> {
+    pub fn open(wanted: &Path) -> Result<ModelFile, ModelError> {
         if let Some((name, _)) = SHIPPED.iter().find(|(name, _)| Path::new(name) == wanted) {
-            return Ok((ModelFile::shipped(name)?, wanted.to_owned()));
+            return ModelFile::shipped(name);
         }
         let path = model_path(wanted)?;
         match ModelFile::load(&path) {
@@ -53,7 +53,7 @@ impl ModelFile {
                     format!("there is no such file, and no trained model of that name (there are {}){hint}", names());
                 Err(ModelError::File { path, problem })
             }
-            loaded => Ok((loaded?, path)),
+            loaded => loaded,
         }
     }
 }
@@ -110,7 +110,7 @@ mod tests {
     fn every_shipped_model_is_whole_and_its_card_has_its_hash() {
         for (name, bytes) in SHIPPED {
             let file = ModelFile::shipped(name).unwrap();
-            assert!(!file.class_names(Path::new(name)).unwrap().is_empty(), "{name}");
+            assert!(!file.class_names().unwrap().is_empty(), "{name}");
             let card = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/{name}.md"));
             let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(std::fs::read_to_string(card).unwrap().contains(&hash), "{name}: {hash}");

@@ -18,7 +18,7 @@ const IMAGES: usize = 4096;
 pub struct Calibration {
     plan: Plan,
     clock: BufferId,
-    state: BufferId,
+    running: BufferId,
     words: usize,
     passes: usize,
     ready: Option<PlanId>,
@@ -38,19 +38,19 @@ impl Calibration {
         ticks: usize,
         pass: impl FnOnce(&mut Graph, Value) -> Result<Forward, TrainError>,
     ) -> Result<Option<Calibration>, TrainError> {
-        let Some(state) = learner.calibrated() else { return Ok(None) };
+        let Some(running) = learner.calibrated() else { return Ok(None) };
         let passes = images.min(IMAGES).div_ceil(batch);
         let clock = store.place(format!("{}.calibration", learner.parameters.name), Tensor::u32([2]));
         let mut graph = Graph::new();
         let now = graph.read(&clock);
         let mut forward = pass(&mut graph, now)?;
         for update in &mut forward.running {
-            (update.place.buffer, update.momentum) = (state, 1.0 - share(passes));
+            (update.place.buffer, update.momentum) = (running, 1.0 - share(passes));
         }
         forward.update_running(&mut graph)?;
         graph.update(Tick(ticks as u32), &[], vec![clock.clone()])?;
-        let words = learner.parameters.total_state();
-        Ok(Some(Calibration { plan: Plan::new(&graph), clock: clock.buffer, state, words, passes, ready: None }))
+        let words = learner.parameters.total_running();
+        Ok(Some(Calibration { plan: Plan::new(&graph), clock: clock.buffer, running, words, passes, ready: None }))
     }
 
     /// Prepares the pass. Call it once, after the store was allocated.
@@ -82,13 +82,13 @@ impl Calibration {
         let Some(ready) = self.ready else { return Ok(()) };
         device.run(&[ready], 0)?;
         device.write(self.clock, 0, &clock)?;
-        device.write_f32(self.state, 0, &vec![0.0; self.words])?;
+        device.write_f32(self.running, 0, &vec![0.0; self.words])?;
         run(device, ready, self.passes)?;
         // The statistics started at zero, which still has its share in them.
         let taken = 1.0 - f64::from(1.0 - share(self.passes)).powi(self.passes as i32);
-        let mut state = device.read_f32(self.state, 0, self.words)?;
-        state.iter_mut().for_each(|x| *x = (f64::from(*x) / taken) as f32);
-        device.write_f32(self.state, 0, &state)
+        let mut running = device.read_f32(self.running, 0, self.words)?;
+        running.iter_mut().for_each(|x| *x = (f64::from(*x) / taken) as f32);
+        device.write_f32(self.running, 0, &running)
     }
 }
 
@@ -148,13 +148,13 @@ mod tests {
         calibration.prepare(device).unwrap();
         let mut take = || {
             calibration.take(device, [0, 1], |device, pass, times| device.run(&[pass], times)).unwrap();
-            learner.inference(device).unwrap().1
+            learner.inference(device).unwrap().running
         };
         let first = take();
         assert_eq!(first, take(), "what was there before has no say");
         // The statistics of training are left alone.
         let saved = learner.save(device).unwrap();
-        assert_eq!(saved.running, learner.parameters.initial_state());
+        assert_eq!(saved.values.running, learner.parameters.initial(1).running);
         Some(first)
     }
 

@@ -1,8 +1,6 @@
 //! A classifier in the course of training: where it stands, its next steps, and the model files made from it.
 //! Unattended and interactive runs have this in common.
 
-use std::path::PathBuf;
-
 use super::keeping::EPOCH;
 use super::provenance::Provenance;
 use super::resume::Checkpoint;
@@ -12,8 +10,9 @@ use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
 use crate::faults::{self, Fault};
 use crate::graph::Store;
-use crate::infer::evaluate::{BATCH, Evaluation, InferError};
-use crate::models::{Architecture, Learned, ModelFile, Network, Normalization};
+use crate::infer::InferError;
+use crate::infer::evaluate::{BATCH, Evaluation};
+use crate::models::{Architecture, Learned, ModelFile, Network, Normalization, Values};
 
 pub(super) struct Course {
     pub settings: Settings,
@@ -36,8 +35,8 @@ pub(super) struct Course {
 /// What was before a course begins.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Before<'a> {
-    /// The model that training starts from, with its path.
-    pub origin: Option<&'a (ModelFile, PathBuf)>,
+    /// The model that training starts from.
+    pub origin: Option<&'a ModelFile>,
     /// What the run is resumed from.
     pub kept: Option<&'a Checkpoint>,
 }
@@ -69,10 +68,10 @@ impl Course {
         }
         let normalization = match before {
             // A run of a version that knew no paper goes on without.
-            Before { kept: Some(kept), .. } => Normalization::read(&kept.file, &kept.path)?,
+            Before { kept: Some(kept), .. } => Normalization::read(&kept.file)?,
             // What lies outside the images is theirs, and not that of the images that the model knows.
-            Before { origin: Some((file, path)), .. } => {
-                Normalization { background: data.train.background(), ..Normalization::read(file, path)? }
+            Before { origin: Some(file), .. } => {
+                Normalization { background: data.train.background(), ..Normalization::read(file)? }
             }
             Before { .. } => Normalization::of_extended(&data.train, settings.augment.window()),
         };
@@ -93,7 +92,7 @@ impl Course {
             step: 0,
             digest,
             normalization,
-            learned_before: before.origin.map(|(file, _)| file.learned()).unwrap_or_default(),
+            learned_before: before.origin.map(ModelFile::learned).unwrap_or_default(),
             provenance: Provenance::default(),
             described,
         })
@@ -182,15 +181,14 @@ impl Course {
 
     /// The weights that inference uses and their running statistics, likewise if worth keeping; call it after
     /// [`Course::calibrate`].
-    pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
-        let (weights, running) = self.classifier.learner.inference(device)?;
-        let finite = weights.iter().chain(&running).all(|x| x.is_finite());
-        if finite { Ok((weights, running)) } else { Err(self.not_finite(self.step)) }
+    pub fn inference(&self, device: &mut dyn Device) -> Result<Values, TrainError> {
+        let values = self.classifier.learner.inference(device)?;
+        if values.numbers().all(|x| x.is_finite()) { Ok(values) } else { Err(self.not_finite(self.step)) }
     }
 
-    /// A model file of given weights, with everything that inference and a reader need to know.
-    pub fn model_file(&self, weights: &[f32], running: &[f32]) -> ModelFile {
-        let mut file = ModelFile::new(&self.network, &self.classifier.learner.parameters, weights, running);
+    /// A model file of given values, with everything that inference and a reader need to know.
+    pub fn model_file(&self, values: &Values) -> ModelFile {
+        let mut file = ModelFile::new(&self.network, &self.classifier.learner.parameters, values);
         file.set_class_names(&self.described.class_names);
         self.normalization.store(&mut file);
         file.set_learned_before(&self.learned_before);
@@ -203,8 +201,7 @@ impl Course {
     /// The model as it is now, wherever in an epoch that is.
     pub fn model_now(&mut self, device: &mut dyn Device) -> Result<ModelFile, TrainError> {
         self.calibrate(device)?;
-        let (weights, running) = self.inference(device)?;
-        let mut file = self.model_file(&weights, &running);
+        let mut file = self.model_file(&self.inference(device)?);
         file.set("step", self.step);
         file.set(EPOCH, format!("{:.4}", self.epochs.at(self.step)));
         Ok(file)

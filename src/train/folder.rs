@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::TrainError;
 use super::keeping::EPOCH;
 use crate::files::{self, write_keeping, write_whole};
-use crate::infer::evaluate::Scores;
+use crate::infer::Scores;
 use crate::models::{Model, ModelFile};
 use crate::run_files::{ANIMATION, ARCHITECTURE, BEST, CONFIG, LAST, ORIGIN, PREVIOUS, RESULT, SNAPSHOTS};
 
@@ -179,10 +179,10 @@ impl Folder {
         if is == was { Ok(()) } else { self.save_settings(&is) }
     }
 
-    /// The model that the run started from, if any, and the path of its copy.
-    pub fn origin(&self) -> Result<Option<(ModelFile, PathBuf)>, TrainError> {
+    /// The copy of the model that the run started from, if any.
+    pub fn origin(&self) -> Result<Option<ModelFile>, TrainError> {
         let path = self.path.join(ORIGIN);
-        Ok(if path.exists() { Some((ModelFile::load(&path)?, path)) } else { None })
+        Ok(if path.exists() { Some(ModelFile::load(&path)?) } else { None })
     }
 
     /// Whether the run was trained to its end and tested: it has the file that a run of its kind writes last.
@@ -216,9 +216,8 @@ impl Folder {
 
     /// Writes the best model, directly before the checkpoint, and returns its epoch.
     pub(super) fn save_best(&self, file: &ModelFile) -> Result<usize, TrainError> {
-        let path = self.best();
-        file.save(&path)?;
-        Ok(file.number(EPOCH, &path)?)
+        file.save(self.best())?;
+        Ok(file.number(EPOCH)?)
     }
 
     /// Writes a checkpoint, and keeps the one before it. It comes last: it is never ahead of the other files.

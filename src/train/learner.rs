@@ -6,7 +6,7 @@ use super::schedule::Schedule;
 use crate::device::{Device, DeviceError};
 use crate::grad::grad_times;
 use crate::graph::{ALIGNMENT, BufferId, Graph, GraphError, Place, Store, Value};
-use crate::models::{ModelFile, Parameter, Parameters};
+use crate::models::{ModelFile, Parameter, Parameters, Values};
 use crate::ops::optimizer::{Optimizer, Update, optimize};
 use crate::tensor::Tensor;
 
@@ -39,8 +39,7 @@ pub struct Learner {
 /// What a learner keeps on the device, except for what never changes.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Learned {
-    pub weights: Vec<f32>,
-    pub running: Vec<f32>,
+    pub values: Values,
     pub moments: Vec<Vec<f32>>,
     pub averaged: Option<Vec<f32>>,
 }
@@ -53,8 +52,8 @@ impl Learner {
         let moments = 0..method.optimizer.moments();
         let moments = moments.map(|i| store.add(format!("{name}.moment{i}"), words)).collect();
         let averaged = (method.average > 0.0).then(|| store.add(format!("{name}.averaged"), words));
-        let calibrated = averaged.filter(|_| parameters.total_state() > 0);
-        let calibrated = calibrated.map(|_| store.add(format!("{name}.calibrated"), parameters.total_state()));
+        let calibrated = averaged.filter(|_| parameters.total_running() > 0);
+        let calibrated = calibrated.map(|_| store.add(format!("{name}.calibrated"), parameters.total_running()));
         let decay = (method.weight_decay > 0.0).then(|| store.add(format!("{name}.decay"), words / ALIGNMENT));
         let rows = method.optimizer.table(&method.schedule.rates());
         Learner { parameters, method, table, decay, moments, averaged, calibrated, rows }
@@ -94,8 +93,8 @@ impl Learner {
 
     /// The parameters as inference should read them: averaged weights and their statistics, where those are kept.
     pub fn inference_parameters(&self) -> Parameters {
-        let Parameters { weights, state, .. } = self.parameters;
-        self.parameters.reading(self.averaged.unwrap_or(weights), self.calibrated.unwrap_or(state))
+        let Parameters { weights, running, .. } = self.parameters;
+        self.parameters.reading(self.averaged.unwrap_or(weights), self.calibrated.unwrap_or(running))
     }
 
     /// Where the statistics of averaged weights are stored, if there are any.
@@ -105,16 +104,15 @@ impl Learner {
 
     /// The state before the first step.
     pub fn initial(&self, seed: u32) -> Learned {
-        self.starting_from(self.parameters.initial(seed), self.parameters.initial_state())
+        self.starting_from(self.parameters.initial(seed))
     }
 
     /// The state before the first step of a network that was trained before.
-    pub fn starting_from(&self, weights: Vec<f32>, running: Vec<f32>) -> Learned {
+    pub fn starting_from(&self, values: Values) -> Learned {
         Learned {
-            moments: vec![vec![0.0; weights.len()]; self.moments.len()],
-            averaged: self.averaged.map(|_| weights.clone()),
-            weights,
-            running,
+            moments: vec![vec![0.0; values.weights.len()]; self.moments.len()],
+            averaged: self.averaged.map(|_| values.weights.clone()),
+            values,
         }
     }
 
@@ -128,7 +126,7 @@ impl Learner {
     }
 
     pub fn load(&self, device: &mut dyn Device, learned: &Learned) -> Result<(), DeviceError> {
-        self.parameters.send(device, &learned.weights, &learned.running)?;
+        self.parameters.send(device, &learned.values)?;
         for (buffer, moment) in self.moments.iter().zip(&learned.moments) {
             device.write_f32(*buffer, 0, moment)?;
         }
@@ -137,30 +135,22 @@ impl Learner {
         }
         if let Some(buffer) = self.calibrated {
             // Used until they are computed: the averages begin as the weights that these statistics belong to.
-            device.write_f32(buffer, 0, &learned.running)?;
+            device.write_f32(buffer, 0, &learned.values.running)?;
         }
         Ok(())
     }
 
     pub fn save(&self, device: &mut dyn Device) -> Result<Learned, DeviceError> {
         let p = &self.parameters;
-        let read = |device: &mut dyn Device, buffer| {
-            device.read_f32(buffer, 0, p.total()).map(|words| without_padding(words, p.trainable()))
-        };
-        Ok(Learned {
-            weights: read(device, p.weights)?,
-            running: without_padding(device.read_f32(p.state, 0, p.total_state())?, p.running()),
-            moments: self.moments.iter().map(|m| read(device, *m)).collect::<Result<_, _>>()?,
-            averaged: self.averaged.map(|buffer| read(device, buffer)).transpose()?,
-        })
+        let mut read = |buffer| read(device, buffer, p.total(), p.trainable());
+        let moments = self.moments.iter().map(|moment| read(*moment)).collect::<Result<_, _>>()?;
+        let averaged = self.averaged.map(read).transpose()?;
+        Ok(Learned { values: values(device, p)?, moments, averaged })
     }
 
     /// The weights that inference uses, and their running statistics; those of averaged weights are as last computed.
-    pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), DeviceError> {
-        let p = self.inference_parameters();
-        let weights = device.read_f32(p.weights, 0, p.total())?;
-        let running = device.read_f32(p.state, 0, p.total_state())?;
-        Ok((without_padding(weights, p.trainable()), without_padding(running, p.running())))
+    pub fn inference(&self, device: &mut dyn Device) -> Result<Values, DeviceError> {
+        values(device, &self.inference_parameters())
     }
 
     /// Adds to a checkpoint what it needs besides weights and running statistics; names begin with `prefix`.
@@ -177,34 +167,45 @@ impl Learner {
     /// What a checkpoint holds under `prefix`.
     ///
     /// # Errors
-    /// A tensor that is missing, of another shape or not finite; `path` is for the error.
-    pub fn learned(&self, file: &ModelFile, prefix: &str, path: &std::path::Path) -> Result<Learned, TrainError> {
+    /// A tensor that is missing, of another shape or not finite.
+    pub fn learned(&self, file: &ModelFile, prefix: &str) -> Result<Learned, TrainError> {
         let p = &self.parameters;
-        let flat = |what: &str| file.flat(&format!("{prefix}{what}"), p.trainable(), p.total(), path);
+        let flat = |what: &str| file.flat(&format!("{prefix}{what}"), p.trainable(), p.total());
         Ok(Learned {
-            weights: flat("")?,
-            running: file.flat(prefix, p.running(), p.total_state(), path)?,
+            values: file.values(prefix, p)?,
             moments: (0..self.moments.len()).map(|i| flat(&format!("moment{i}/"))).collect::<Result<_, _>>()?,
             averaged: self.averaged.map(|_| flat("averaged/")).transpose()?,
         })
     }
 }
 
+/// Weights and running statistics as they are on the device.
+fn values(device: &mut dyn Device, p: &Parameters) -> Result<Values, DeviceError> {
+    let weights = read(device, p.weights, p.total(), p.trainable())?;
+    Ok(Values { weights, running: read(device, p.running, p.total_running(), p.running())? })
+}
+
 /// A flat buffer with zeros between its tensors: shaders that write in vectors of four leave values there that belong
 /// to no tensor.
-fn without_padding(mut words: Vec<f32>, tensors: &[Parameter]) -> Vec<f32> {
+fn read(
+    device: &mut dyn Device,
+    buffer: BufferId,
+    total: usize,
+    tensors: &[Parameter],
+) -> Result<Vec<f32>, DeviceError> {
+    let mut words = device.read_f32(buffer, 0, total)?;
     let ends = tensors.iter().map(|p| p.offset + p.shape.len());
     let starts = tensors.iter().skip(1).map(|p| p.offset).chain([words.len()]);
     ends.zip(starts).for_each(|(end, start)| words[end..start].fill(0.0));
-    words
+    Ok(words)
 }
 
 impl Learned {
     /// Whether it is worth keeping. No run can continue from moments that overflowed either, though weights survive
     /// them.
     pub fn is_finite(&self) -> bool {
-        let all = [&self.weights, &self.running].into_iter().chain(&self.moments).chain(&self.averaged);
-        all.flatten().all(|x| x.is_finite())
+        let more = self.moments.iter().chain(&self.averaged).flatten();
+        self.values.numbers().chain(more).all(|x| x.is_finite())
     }
 }
 

@@ -8,8 +8,8 @@ use super::{Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
 use crate::graph::Store;
-use crate::infer::evaluate::{Evaluation, Scores};
-use crate::models::{Architecture, Filters, ModelFile};
+use crate::infer::{Evaluation, Scores};
+use crate::models::{Architecture, Filters, ModelFile, Values};
 
 /// Seconds after which an earlier measurement of speed counts half: the speed should be steady, yet follow what the
 /// machine can do.
@@ -202,7 +202,7 @@ impl Live {
     /// # Errors
     /// As [`Live::look`].
     pub fn filters(&mut self) -> Result<Filters, TrainError> {
-        let (weights, _) = self.course.inference(self.device.as_mut())?;
+        let Values { weights, .. } = self.course.inference(self.device.as_mut())?;
         Ok(self.course.network.filters(&self.course.classifier.learner.parameters, &weights))
     }
 

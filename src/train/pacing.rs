@@ -17,6 +17,8 @@ pub(super) struct Pacing {
     /// Length of the next chunk, in windows.
     chunk: usize,
     saved: Instant,
+    /// The step of the newest checkpoint that this process has written.
+    pub saved_at: Option<usize>,
     /// Whether the last checkpoint is still to be written.
     pub is_held: bool,
 }
@@ -24,7 +26,8 @@ pub(super) struct Pacing {
 impl Pacing {
     /// Begins with a single window, of 1 to `most` steps, and as if just saved.
     pub fn new(window: usize, most: usize, aim: Duration, between: Duration) -> Pacing {
-        Pacing { window: window.clamp(1, most), most, aim, between, chunk: 1, saved: Instant::now(), is_held: false }
+        let (window, saved) = (window.clamp(1, most), Instant::now());
+        Pacing { window, most, aim, between, chunk: 1, saved, saved_at: None, is_held: false }
     }
 
     /// Where the next chunk, which starts at step `at`, ends within an epoch of steps `from..to`. It is made of whole
@@ -45,21 +48,28 @@ impl Pacing {
         ends || self.saved.elapsed() > self.between
     }
 
-    /// Notes that a checkpoint was written, or will be the next time: where another program has one of its files open,
-    /// as a spreadsheet does on Windows, the run goes on, and `say` is told once until the file is closed. Returns
-    /// whether the checkpoint was written.
-    pub fn saved(&mut self, saving: Result<(), TrainError>, say: impl FnOnce(String)) -> Result<bool, TrainError> {
+    /// Notes that the checkpoint of step `at` was written, or will be the next time: where another program has one of
+    /// its files open, as a spreadsheet does on Windows, the run goes on, and `say` is told once until the file is
+    /// closed.
+    pub fn saved(
+        &mut self,
+        at: usize,
+        saving: Result<(), TrainError>,
+        say: impl FnOnce(String),
+    ) -> Result<(), TrainError> {
         self.saved = Instant::now();
         match saving {
             Err(error @ TrainError::Held { .. }) => {
                 if !std::mem::replace(&mut self.is_held, true) {
                     say(format!("{error}. Until then nothing more of the run is saved"));
                 }
-                Ok(false)
+                Ok(())
             }
             saving => {
+                saving?;
                 self.is_held = false;
-                saving.map(|()| true)
+                self.saved_at = Some(at);
+                Ok(())
             }
         }
     }
@@ -110,8 +120,8 @@ mod tests {
         std::thread::sleep(Duration::from_millis(2));
         assert!(hasty.is_due(false));
         hasty.between = HOUR;
-        assert!(hasty.saved(Ok(()), |_| panic!("nobody held it")).unwrap());
-        assert!(!hasty.is_due(false));
+        hasty.saved(7, Ok(()), |_| panic!("nobody held it")).unwrap();
+        assert!(!hasty.is_due(false) && hasty.saved_at == Some(7));
     }
 
     #[test]
@@ -119,11 +129,12 @@ mod tests {
         let mut pacing = Pacing::new(1, 1, AIM, HOUR);
         let mut said = String::new();
         let held = TrainError::Held { path: "metrics.csv".into() };
-        assert!(!pacing.saved(Err(held), |text| said = text).unwrap());
+        pacing.saved(1, Err(held), |text| said = text).unwrap();
+        assert!(pacing.is_held && pacing.saved_at.is_none());
         assert!(said.contains("metrics.csv: another program has it open") && said.contains("Until then"), "{said}");
         let held = TrainError::Held { path: "metrics.csv".into() };
-        assert!(!pacing.saved(Err(held), |_| panic!("it was told already")).unwrap());
+        pacing.saved(2, Err(held), |_| panic!("it was told already")).unwrap();
         let full = TrainError::Folder { path: "runs".into(), reason: "no room".into() };
-        assert!(pacing.saved(Err(full), |_| panic!("nobody held it")).is_err());
+        assert!(pacing.saved(3, Err(full), |_| panic!("nobody held it")).is_err());
     }
 }

@@ -1,7 +1,6 @@
 //! What a run goes on from, and whether the rest of its folder belongs to that.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,7 +34,6 @@ pub enum Start {
 #[derive(Debug)]
 pub struct Checkpoint {
     pub file: ModelFile,
-    pub path: PathBuf,
     /// What is wrong with a newer checkpoint, if there is one.
     damaged: Option<ModelError>,
 }
@@ -67,9 +65,9 @@ impl Start {
     /// # Errors
     /// [`TrainError::Resume`].
     pub fn check_data(&self, digest: &str, class_names: &[String]) -> Result<(), TrainError> {
-        let Some(Checkpoint { file, path, .. }) = self.kept() else { return Ok(()) };
-        let was = file.get(DATA_DIGEST, path)?;
-        let names = file.class_names(path)?;
+        let Some(Checkpoint { file, .. }) = self.kept() else { return Ok(()) };
+        let was = file.get(DATA_DIGEST)?;
+        let names = file.class_names()?;
         let renamed = names.iter().zip(class_names).find(|(was, now)| was != now);
         let reason = match renamed {
             _ if was != digest => format!(
@@ -82,26 +80,26 @@ impl Start {
             ),
             None => return Ok(()),
         };
-        Err(TrainError::Resume { path: path.clone(), reason })
+        Err(TrainError::Resume { path: file.name.clone(), reason })
     }
 }
 
 impl Checkpoint {
     /// Epochs that were done.
     pub(super) fn epoch(&self) -> Result<usize, TrainError> {
-        Ok(self.file.number(EPOCH, &self.path)?)
+        Ok(self.file.number(EPOCH)?)
     }
 
     /// The epoch of the best model that was there when this was written. Versions before do not say it.
     fn best_epoch(&self) -> Result<Option<usize>, TrainError> {
         let is_said = self.file.metadata.contains_key(BEST_EPOCH);
-        Ok(is_said.then(|| self.file.number(BEST_EPOCH, &self.path)).transpose()?)
+        Ok(is_said.then(|| self.file.number(BEST_EPOCH)).transpose()?)
     }
 
     /// Its step or round (`unit` names which), at most `most` by the settings; and its seed.
     pub(super) fn clock(&self, unit: &str, most: usize) -> Result<[u32; 2], TrainError> {
-        let refuse = |reason: String| TrainError::Resume { path: self.path.clone(), reason };
-        let [at, seed] = *self.file.u32s("clock", &self.path)? else {
+        let refuse = |reason: String| TrainError::Resume { path: self.file.name.clone(), reason };
+        let [at, seed] = *self.file.u32s("clock")? else {
             return Err(refuse(format!("its clock is not [{unit}, seed]")));
         };
         if at as usize > most {
@@ -119,9 +117,7 @@ impl Folder {
     pub fn start(&self) -> Result<Start, TrainError> {
         match self.checkpoint()? {
             Some(checkpoint) => Ok(Start::From(checkpoint)),
-            None if self.is_finished() => {
-                Ok(Start::Over(Checkpoint { file: self.load_best()?, path: self.best(), damaged: None }))
-            }
+            None if self.is_finished() => Ok(Start::Over(Checkpoint { file: self.load_best()?, damaged: None })),
             None => Ok(Start::Anew),
         }
     }
@@ -132,7 +128,7 @@ impl Folder {
         let mut damaged = None;
         for path in [self.last(), self.previous()].into_iter().filter(|path| path.exists()) {
             match ModelFile::load(&path) {
-                Ok(file) => return Ok(Some(Checkpoint { file, path, damaged })),
+                Ok(file) => return Ok(Some(Checkpoint { file, damaged })),
                 Err(error @ ModelError::Read { .. }) => return Err(error.into()),
                 Err(error) => damaged = damaged.or(Some(error)),
             }
@@ -152,15 +148,15 @@ impl Folder {
 
     /// The step or round of the checkpoint that `--resume` continues from.
     pub fn saved_step(&self) -> Option<u32> {
-        let Checkpoint { file, path, .. } = self.checkpoint().ok()??;
-        file.u32s("clock", &path).ok()?.first().copied()
+        let Checkpoint { file, .. } = self.checkpoint().ok()??;
+        file.u32s("clock").ok()?.first().copied()
     }
 
     /// Puts the checkpoint before in the place of a damaged one, and returns a warning that says so.
     pub(super) fn mend(&self, start: &Start) -> Result<Option<String>, TrainError> {
-        let Start::From(Checkpoint { path, damaged: Some(error), .. }) = start else { return Ok(None) };
+        let Start::From(Checkpoint { file, damaged: Some(error) }) = start else { return Ok(None) };
         let last = self.last();
-        fs::rename(path, &last).map_err(|e| failed(&last, &e))?;
+        fs::rename(&file.name, &last).map_err(|e| failed(&last, &e))?;
         Ok(Some(format!("{error}. Continuing from the checkpoint before it")))
     }
 
@@ -205,7 +201,7 @@ impl Folder {
             return Err(self.changed(CONFIG, &changed));
         }
         let architecture = self.read(ARCHITECTURE)?.unwrap_or_default();
-        let texts = [kept.file.get("architecture", &kept.path)?, architecture.as_str()];
+        let texts = [kept.file.get("architecture")?, architecture.as_str()];
         between(texts, &REMARKS).map_or(Ok(()), |changed| Err(self.changed(ARCHITECTURE, &changed)))
     }
 
@@ -226,7 +222,7 @@ impl Folder {
     /// The epoch of the best model that the folder has; 0 if it has none.
     fn epoch_of_best(&self) -> Result<usize, TrainError> {
         let path = self.best();
-        Ok(if path.exists() { ModelFile::load(&path)?.number(EPOCH, &path)? } else { 0 })
+        Ok(if path.exists() { ModelFile::load(&path)?.number(EPOCH)? } else { 0 })
     }
 
     /// Refuses a best model that does not belong to a checkpoint, and metrics (the file `records`) that do not know of it:
@@ -296,11 +292,11 @@ mod tests {
 
     #[test]
     fn a_checkpoint_of_other_images_or_of_classes_with_other_names_is_not_gone_on_from() {
-        let mut file = ModelFile::default();
+        let mut file = ModelFile { name: "last.safetensors".into(), ..ModelFile::default() };
         file.set(DATA_DIGEST, "1");
         file.set("classes", 2);
         file.set_class_names(&["a", "b"].map(String::from));
-        let start = Start::From(Checkpoint { file, path: "last.safetensors".into(), damaged: None });
+        let start = Start::From(Checkpoint { file, damaged: None });
         let refused = |digest: &str, names: [&str; 2]| {
             start.check_data(digest, &names.map(String::from)).unwrap_err().to_string()
         };
@@ -314,12 +310,12 @@ mod tests {
 
     /// A checkpoint of epoch `done`; `best` is the epoch of the best model, if it says that.
     fn checkpoint(done: usize, best: Option<usize>) -> Checkpoint {
-        let mut file = ModelFile::default();
+        let mut file = ModelFile { name: "last.safetensors".into(), ..ModelFile::default() };
         file.set(EPOCH, done);
         if let Some(best) = best {
             file.set(BEST_EPOCH, best);
         }
-        Checkpoint { file, path: "last.safetensors".into(), damaged: None }
+        Checkpoint { file, damaged: None }
     }
 
     /// A folder whose best model is of epoch 3.

@@ -3,7 +3,6 @@
 //! Everything that decides a run is in its settings, its checkpoint and the data, and nowhere else: wall-clock time
 //! only decides when to report and save. So a run that was stopped and resumed ends with the same bytes.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use super::{Folder, Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet, mnist};
 use crate::device::Device;
 use crate::graph::Store;
-use crate::infer::evaluate::{Evaluation, Scores};
+use crate::infer::{Evaluation, Scores};
 use crate::models::{Architecture, ModelFile};
 
 mod checkpoint;
@@ -142,7 +141,7 @@ impl Run<'_> {
     }
 
     /// The model that the run starts from, if any. Without it, a run that was to start from one would start over.
-    fn origin(&self) -> Result<Option<(ModelFile, PathBuf)>, TrainError> {
+    fn origin(&self) -> Result<Option<ModelFile>, TrainError> {
         match (self.folder.origin()?, &self.settings.from) {
             (None, Some(from)) => {
                 let reason =
@@ -180,10 +179,9 @@ impl Run<'_> {
             Start::From(checkpoint) => state_of(checkpoint, &course.classifier, course.epochs)?,
             Start::Anew | Start::Over(_) => {
                 let mut first = course.classifier.initial(self.settings.seed);
-                if let Some((file, path)) = &origin {
+                if let Some(file) = &origin {
                     let learner = &course.classifier.learner;
-                    let (weights, running) = file.values(&learner.parameters, path)?;
-                    first.learned = learner.starting_from(weights, running);
+                    first.learned = learner.starting_from(file.values("", &learner.parameters)?);
                 }
                 first
             }
@@ -213,17 +211,16 @@ impl Run<'_> {
 
         // The test set is touched here, once, with the weights that validation chose.
         let Loop { run, course, .. } = this;
-        let (best, path) = (run.folder.load_best()?, run.folder.best());
+        let best = run.folder.load_best()?;
         // Its own word: a run that goes on elsewhere after it was killed may have a newer model than its metrics know.
-        let best_epoch: usize = best.number(EPOCH, &path)?;
+        let best_epoch: usize = best.number(EPOCH)?;
         let epochs = match run.settings.patience {
             _ if !is_over => course.epochs_done(),
             0 => run.settings.epochs,
             patience => run.settings.epochs.min(best_epoch + patience),
         };
         let parameters = course.classifier.learner.inference_parameters();
-        let (weights, running) = best.values(&parameters, &path)?;
-        parameters.send(run.device, &weights, &running)?;
+        parameters.send(run.device, &best.values("", &parameters)?)?;
         let set = &run.data.test;
         let test = match &mut test {
             Some(test) => {
@@ -257,7 +254,9 @@ impl Loop<'_, '_> {
         while self.course.step < total && !self.out_of_patience() {
             if self.run.stop.load(Ordering::Relaxed) {
                 // A second Ctrl-C ends the program, and with it the wait for a file that another program has open.
-                while !self.is_saved(&mut pacing, false)? {}
+                while pacing.saved_at != Some(self.course.step) {
+                    self.try_to_save(&mut pacing, false)?;
+                }
                 return Ok(Some(self.course.step));
             }
             let began = Instant::now();
@@ -271,10 +270,12 @@ impl Loop<'_, '_> {
             let ends = self.course.step == to;
             let is_best = ends && self.end_of_epoch(epoch + 1)?;
             if pacing.is_due(ends) {
-                self.is_saved(&mut pacing, is_best)?;
+                self.try_to_save(&mut pacing, is_best)?;
             }
         }
-        while pacing.is_held && !self.is_saved(&mut pacing, false)? {}
+        while pacing.is_held {
+            self.try_to_save(&mut pacing, false)?;
+        }
         Ok(None)
     }
 
@@ -351,10 +352,10 @@ impl Loop<'_, '_> {
         Ok(best)
     }
 
-    /// Saves, and returns whether that was possible.
-    fn is_saved(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<bool, TrainError> {
+    /// Saves, unless another program has a file of the run open.
+    fn try_to_save(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<(), TrainError> {
         let saving = self.save(is_best);
-        pacing.saved(saving, |held| (self.run.report)(Event::Warning(held)))
+        pacing.saved(self.course.step, saving, |held| (self.run.report)(Event::Warning(held)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs that are refused, tried anew, warned about and resumed. Whole ones: `tests/networks/training.rs`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 

@@ -149,7 +149,7 @@ fn class_names_may_have_blanks_around_them_and_what_is_suggested_can_be_pasted()
     let quote = if cfg!(windows) { '"' } else { '\'' };
     assert!(out.contains(&format!("`inkgrad inspect {quote}my model.safetensors{quote}`")), "{out}");
     let path = place.path("my model.safetensors");
-    let names = ModelFile::load(&path).unwrap().class_names(&path).unwrap();
+    let names = ModelFile::load(&path).unwrap().class_names().unwrap();
     assert_eq!(names, ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]);
     let out = ran("ensemble dense cnn -o", &["two models.safetensors"]);
     assert!(out.contains(&format!("inkgrad evaluate {quote}two models.safetensors{quote}")), "{out}");

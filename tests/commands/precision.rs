@@ -40,7 +40,7 @@ fn sixteen_bits_train_to_nearly_the_same_losses_as_thirty_two() {
         let said = said(command.args(["--out", precision, "--device", &adapter.info.to_string()]).output().unwrap());
         assert_eq!(said.code, Some(0), "{said:#?}");
         let run = format!("{precision}/{}", place.names(precision)[0]);
-        let (model, _) = ModelFile::open(&place.path(&run)).unwrap();
+        let model = ModelFile::open(&place.path(&run)).unwrap();
         assert_eq!(model.metadata["precision"], precision);
         let metrics = Metrics::parse(&place.text(&format!("{run}/metrics.csv"))).unwrap();
         metrics.rows.iter().map(|row| row.loss).collect()

@@ -1,6 +1,5 @@
 //! Training that goes on from a trained model, and several models that are joined.
 
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use inkgrad::data::mnist;
@@ -159,18 +158,18 @@ fn an_ensembles_logits_are_the_mean_of_its_members_whatever_their_networks() {
     let member = |name: &str, seed| {
         let mut store = Store::default();
         let (network, parameters) = builtin(name).unwrap().declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
-        let mut file = ModelFile::new(&network, &parameters, &parameters.initial(seed), &parameters.initial_state());
+        let mut file = ModelFile::new(&network, &parameters, &parameters.initial(seed));
         file.set("mean", 0.13);
         file.set("std", 0.31);
-        (PathBuf::from(name), file)
+        ModelFile { name: name.into(), ..file }
     };
     let members = [member("fast", 1), member("dense", 2), member("cnn", 3)];
     let set = mnist::embedded().unwrap().test.select(&[0, 1, 2, 3, 4]);
     let answers = |file: &ModelFile| {
         let mut device = Cpu::new();
-        Evaluation::open(file, Path::new("member"), &set, &mut device).unwrap().logits(&mut device).unwrap()
+        Evaluation::open(file, &set, &mut device).unwrap().logits(&mut device).unwrap()
     };
-    let each: Vec<Vec<f32>> = members.iter().map(|(_, file)| answers(file)).collect();
+    let each: Vec<Vec<f32>> = members.iter().map(answers).collect();
     let joined = answers(&ModelFile::ensemble(&members).unwrap());
     for (i, found) in joined.iter().enumerate() {
         let mean = each.iter().map(|logits| logits[i]).sum::<f32>() / 3.0;

@@ -5,10 +5,10 @@
 use inkgrad::data::{ImageSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::graph::Store;
-use inkgrad::models::{Gan, GanLoss, Parameters, builtin_gan};
+use inkgrad::models::{Gan, GanLoss, Parameters, Values, builtin_gan};
 use inkgrad::train::GanSettings;
 use inkgrad::train::gan::{GanState, GanSteps, RoundLoss, grouped};
-use inkgrad::train::learner::{Learned, Learner};
+use inkgrad::train::learner::Learner;
 
 use crate::golden::{Golden, Open, TINY_GAN, check, check_gradient, check_near, devices, initial};
 
@@ -93,8 +93,8 @@ fn ten_losses_of_both_networks_and_every_gradient_are_those_of_pytorch() {
         let mut device = open();
         let steps = begin(device.as_mut(), &gan, &settings, &digits(30));
         let mut state = steps.initial(SEED);
-        state.generator.weights = weights(&steps.generator.parameters, 0);
-        state.discriminator.weights = weights(&steps.discriminator.parameters, 100);
+        state.generator.values.weights = weights(&steps.generator.parameters, 0);
+        state.discriminator.values.weights = weights(&steps.discriminator.parameters, 100);
         steps.load(device.as_mut(), &state).unwrap();
 
         let mut rounds = steps.run(device.as_mut(), 0, 1).unwrap();
@@ -159,7 +159,7 @@ fn three_rounds_with_everything_switched_on_are_the_same_on_both_devices() {
             // At first, weights move by the sign of a gradient, which is arbitrary where that is zero but for rounding.
             for (tensors, cpu, gpu) in [
                 (parameters.trainable(), &cpu.moments[0], &gpu.moments[0]),
-                (parameters.running(), &cpu.running, &gpu.running),
+                (parameters.running(), &cpu.values.running, &gpu.values.running),
             ] {
                 for tensor in tensors {
                     let [cpu, gpu] = [cpu, gpu].map(|all| &all[tensor.offset..][..tensor.shape.len()]);
@@ -203,7 +203,7 @@ fn by_every_loss_a_generator_learns_to_be_taken_for_real() {
 #[test]
 fn the_vectors_of_spectral_norm_come_to_be_singular_vectors_of_their_weights() {
     let (steps, _, state) = against_a_still_discriminator(GanLoss::Hinge, true);
-    let (parameters, Learned { weights, running, .. }) = (&steps.discriminator.parameters, state.discriminator);
+    let (parameters, Values { weights, running }) = (&steps.discriminator.parameters, state.discriminator.values);
     let mut found = 0;
     for both in parameters.running() {
         let Some(name) = both.name.strip_suffix(".vectors") else { continue };

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use inkgrad::data::{DataSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
-use inkgrad::infer::evaluate::{Evaluation, Scores};
+use inkgrad::infer::{Evaluation, Scores};
 use inkgrad::models::{Architecture, ModelFile, Words, builtin};
 use inkgrad::train::metrics::{Metrics, Set};
 use inkgrad::train::{Folder, Live, Outcome, Run, Settings, TrainError};
@@ -128,9 +128,9 @@ fn it_knows_digits_it_was_never_shown_after_two_hundred_steps_and_says_which_it_
     assert!(glance.accuracy > 0.9 && glance.loss < before.loss, "{}, {}", glance.accuracy, glance.loss);
 
     // The kept file says the same about the same images, on a device of its own.
-    let (file, watched, path) = (kept(&mut live), live.watched().clone(), Path::new("kept.safetensors"));
+    let (file, watched) = (kept(&mut live), live.watched().clone());
     let mut device = Cpu::new();
-    let mut evaluation = Evaluation::open(&file, path, &watched, &mut device).unwrap();
+    let mut evaluation = Evaluation::open(&file, &watched, &mut device).unwrap();
     let scores = Scores::new(&evaluation.logits(&mut device).unwrap(), &watched.labels);
     assert_eq!((scores.accuracy(), scores.loss), (glance.accuracy, glance.loss));
     assert_eq!(glance.mistakes.len(), 1000 - scores.correct);

@@ -1,6 +1,5 @@
 //! Looking inside a classifier on the GPU shows what it shows on the CPU.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use inkgrad::data::mnist;
@@ -28,7 +27,7 @@ fn both_devices_look_at_a_digit_alike() {
         let digit = set.image(3);
         let field: Vec<u8> = (0..FIELD * FIELD).map(|i| digit[i / FIELD / 16 * 28 + i % FIELD / 16]).collect();
         let show = |device: Box<dyn Device>| {
-            let mut look = Look::open(device, &file, Path::new(name)).unwrap();
+            let mut look = Look::open(device, &file).unwrap();
             let wanted = Wanted { activations: true, saliency: Some(0) };
             let passes: Vec<Pass> = vec![
                 look.field(&field, wanted).unwrap(),

@@ -48,7 +48,7 @@ fn exported_models_have_the_same_probabilities_in_onnxruntime() {
     std::fs::write(&inputs, safetensors::serialize([("image", view)], None).unwrap()).unwrap();
     let models = BUILTINS.iter().map(|name| (*name, untrained(name))).chain([("judge", judge())]);
     for (name, file) in models {
-        std::fs::write(&model, onnx::export(&file, Path::new(name)).unwrap()).unwrap();
+        std::fs::write(&model, onnx::export(&file).unwrap()).unwrap();
         script(&python, "run_onnx.py", &[&model, &inputs, &outputs]);
         let own = probabilities(&mut Cpu::new(), &file, &digits(count, 1));
         assert!(own.iter().any(|p| *p > 0.2), "{name}: probabilities that are all alike show nothing");
@@ -68,7 +68,7 @@ fn every_imported_layer_goes_out_to_onnxruntime_too() {
     let view = TensorView::new(Dtype::F32, vec![100, 1, 28, 28], &bytes).unwrap();
     std::fs::write(&inputs, safetensors::serialize([("image", view)], None).unwrap()).unwrap();
     for name in ["branches-keras3.keras", "conv-keras2.h5", "vector-keras2.h5", "torch-branches.onnx"] {
-        std::fs::write(&model, onnx::export(&imported(name).file, Path::new(name)).unwrap()).unwrap();
+        std::fs::write(&model, onnx::export(&imported(name).file).unwrap()).unwrap();
         script(&python, "run_onnx.py", &[&model, &inputs, &outputs]);
         let own = probabilities(&mut Cpu::new(), &imported(name).file, &digits(100, 1));
         check(name, apart(&read(&outputs, "probabilities"), &own), IN_ONNXRUNTIME);
@@ -82,7 +82,7 @@ fn an_exported_generator_draws_the_same_pictures_in_onnxruntime() {
     let [model, inputs, outputs] = ["model.onnx", "in.safetensors", "out.safetensors"].map(|n| folder.path().join(n));
     let path = format!("{}/models/gan.safetensors", env!("CARGO_MANIFEST_DIR"));
     let file = ModelFile::load(&path).unwrap();
-    std::fs::write(&model, onnx::export(&file, Path::new(&path)).unwrap()).unwrap();
+    std::fs::write(&model, onnx::export(&file).unwrap()).unwrap();
 
     let generator = Generator::load(Path::new(&path)).unwrap();
     let latents: Vec<f32> = (0..30).flat_map(|i| sample::latent(0, i, generator.latent())).collect();
@@ -106,8 +106,8 @@ fn an_exported_generator_draws_the_same_pictures_in_onnxruntime() {
 fn a_model_that_went_out_comes_back_with_the_same_bytes() {
     let folder = TempDir::new().unwrap();
     for (name, file) in BUILTINS.iter().map(|name| (*name, untrained(name))).chain([("judge", judge())]) {
-        let bytes = onnx::export(&file, Path::new(name)).unwrap();
-        assert_eq!(bytes, onnx::export(&file, Path::new(name)).unwrap(), "{name}: equal models give equal bytes");
+        let bytes = onnx::export(&file).unwrap();
+        assert_eq!(bytes, onnx::export(&file).unwrap(), "{name}: equal models give equal bytes");
         let back = from_bytes(&folder, "there.onnx", &bytes, None).file;
         let sorted = |file: &ModelFile| {
             let mut tensors = file.tensors.clone();
@@ -131,8 +131,8 @@ fn plain_tensors_come_back_with_the_same_bytes() {
     let folder = TempDir::new().unwrap();
     for name in BUILTINS {
         let file = untrained(name);
-        let bytes = pytorch::export(&file, Path::new(name)).unwrap();
-        assert_eq!(bytes, pytorch::export(&file, Path::new(name)).unwrap(), "{name}: equal models give equal bytes");
+        let bytes = pytorch::export(&file).unwrap();
+        assert_eq!(bytes, pytorch::export(&file).unwrap(), "{name}: equal models give equal bytes");
         let architecture = inkgrad::models::builtin(name).unwrap();
         let back = from_bytes(&folder, "there.safetensors", &bytes, Some(&architecture)).file;
         assert_eq!(file.tensors, back.tensors, "{name}");
@@ -148,7 +148,7 @@ fn plain_tensors_are_read_by_their_own_library() {
     let Some(python) = python("plain_tensors_are_read_by_their_own_library") else { return };
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("plain.safetensors");
-    std::fs::write(&path, pytorch::export(&untrained("fast"), Path::new("fast")).unwrap()).unwrap();
+    std::fs::write(&path, pytorch::export(&untrained("fast")).unwrap()).unwrap();
     let said = script(&python, "read_tensors.py", &[&path]);
     for line in ["bn1.running_var float32 32", "conv2.weight float32 64 32 3 3", "dense1.weight float32 128 1600"] {
         assert!(said.lines().any(|found| found == line), "no {line:?} in\n{said}");

@@ -1,7 +1,5 @@
 //! How a picture is classified does not depend on how many others are classified with it.
 
-use std::path::Path;
-
 use inkgrad::device::Device;
 use inkgrad::graph::Store;
 use inkgrad::infer::evaluate::Evaluation;
@@ -39,8 +37,7 @@ fn model() -> ModelFile {
     let architecture = Architecture::parse(NETWORK, "net.toml").unwrap();
     let mut store = Store::default();
     let (network, parameters) = architecture.declare([SIDE, SIDE, 1], CLASSES, &mut store, "classifier").unwrap();
-    let (weights, state) = (parameters.initial(3), parameters.initial_state());
-    let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+    let mut file = ModelFile::new(&network, &parameters, &parameters.initial(3));
     file.set("mean", 0.5);
     file.set("std", 0.3);
     file
@@ -48,8 +45,7 @@ fn model() -> ModelFile {
 
 /// The logits of the first `count` images by a plan with room for `room` images.
 fn logits(device: &mut dyn Device, room: usize, count: usize) -> Vec<f32> {
-    let path = Path::new("net.safetensors");
-    let mut evaluation = Evaluation::open_for(&model(), path, (room, [SIDE, SIDE, 1]), device).unwrap();
+    let mut evaluation = Evaluation::open_for(&model(), (room, [SIDE, SIDE, 1]), device).unwrap();
     evaluation.send(device, &images(count)).unwrap();
     evaluation.first_logits(device, count).unwrap()
 }
@@ -68,8 +64,7 @@ fn every_remainder_of_a_batch_gives_the_same_bits_whatever_lies_in_the_rows_behi
         let all = logits(device, 2 * BATCH, 2 * BATCH);
         let bits = |logits: &[f32]| logits.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         for room in [BATCH, 2 * BATCH] {
-            let path = Path::new("net.safetensors");
-            let mut evaluation = Evaluation::open_for(&model(), path, (room, [SIDE, SIDE, 1]), device).unwrap();
+            let mut evaluation = Evaluation::open_for(&model(), (room, [SIDE, SIDE, 1]), device).unwrap();
             let bright = vec![255; room * SIDE * SIDE];
             for count in room - BATCH + 1..=room {
                 evaluation.send(device, &bright).unwrap();
@@ -86,8 +81,7 @@ fn a_set_of_any_size_is_classified_as_its_images_are_one_by_one() {
     for (name, open) in devices("a_set_of_any_size") {
         let mut device = open();
         let device = device.as_mut();
-        let path = Path::new("net.safetensors");
-        let mut single = Evaluation::open_for(&model(), path, (1, [SIDE, SIDE, 1]), device).unwrap();
+        let mut single = Evaluation::open_for(&model(), (1, [SIDE, SIDE, 1]), device).unwrap();
         let pixels = images(BATCH);
         let mut wanted = Vec::new();
         for image in pixels.chunks(SIDE * SIDE) {

@@ -162,7 +162,7 @@ fn the_checkpoint_that_a_run_goes_on_from_takes_the_place_of_a_damaged_one() {
     let stopped = train(&halted, Some(20));
     assert!(matches!(stopped, Outcome::Stopped { step: 20 }), "{stopped:?}");
     // Should this one be damaged in its turn, there is another again.
-    let step = |path: &Path| ModelFile::load(path).unwrap().u32s("clock", path).unwrap()[0];
+    let step = |path: &Path| ModelFile::load(path).unwrap().u32s("clock").unwrap()[0];
     assert_eq!((step(&halted.last()), step(&halted.path().join("previous.safetensors"))), (20, 19));
     train(&halted, None);
     assert_same("after a damaged checkpoint", &whole, &halted);

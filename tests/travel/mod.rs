@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use inkgrad::data::{ImageSet, mnist};
 use inkgrad::device::Device;
 use inkgrad::graph::Store;
-use inkgrad::infer::evaluate::{BATCH, Evaluation, softmax};
+use inkgrad::infer::evaluate::{BATCH, Evaluation};
+use inkgrad::infer::scores::softmax;
 use inkgrad::interchange::{self, Imported, Wishes};
 use inkgrad::models::{ModelFile, Normalization};
 use safetensors::SafeTensors;
@@ -45,15 +46,14 @@ pub fn digits(count: usize, times: usize) -> ImageSet {
 
 /// A model's probabilities for each image of a set.
 pub fn probabilities(device: &mut dyn Device, model: &ModelFile, set: &ImageSet) -> Vec<f32> {
-    let path = PathBuf::from("imported");
     let mut store = Store::default();
-    let (network, parameters) = model.network(&path, &mut store, "classifier").unwrap();
-    let (weights, state) = model.values(&parameters, &path).unwrap();
-    let [mean, std] = ["mean", "std"].map(|key| model.number(key, &path).unwrap());
+    let (network, parameters) = model.network(&mut store, "classifier").unwrap();
+    let values = model.values("", &parameters).unwrap();
+    let [mean, std] = ["mean", "std"].map(|key| model.number(key).unwrap());
     let normalization = Normalization { mean, std, background: 0 };
     let mut evaluation = Evaluation::declare(BATCH, &mut store, &network, &parameters, set, normalization).unwrap();
     device.allocate(&store).unwrap();
-    parameters.send(device, &weights, &state).unwrap();
+    parameters.send(device, &values).unwrap();
     evaluation.upload(device, set).unwrap();
     let classes = network.output()[0];
     let logits = evaluation.logits(device).unwrap();
@@ -95,20 +95,19 @@ pub fn untrained(name: &str) -> ModelFile {
     let mut store = Store::default();
     let architecture = inkgrad::models::builtin(name).unwrap();
     let (network, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
-    let mut state = parameters.initial_state();
+    let mut initial = parameters.initial(7);
     for p in parameters.running() {
-        let rows = &mut state[p.offset..][..p.shape.len()];
+        let rows = &mut initial.running[p.offset..][..p.shape.len()];
         let (mean, variance) = rows.split_at_mut(p.shape.last());
         mean.iter_mut().enumerate().for_each(|(i, x)| *x = 0.1 * (i as f32).cos());
         variance.iter_mut().enumerate().for_each(|(i, x)| *x = 0.35 + 0.1 * (i as f32).sin());
     }
     // Biases too should be seen to arrive.
-    let mut weights = parameters.initial(7);
     for p in parameters.trainable().iter().filter(|p| p.name.ends_with("bias")) {
-        let values = &mut weights[p.offset..][..p.shape.len()];
+        let values = &mut initial.weights[p.offset..][..p.shape.len()];
         values.iter_mut().enumerate().for_each(|(i, x)| *x = 0.1 * (i as f32).cos());
     }
-    let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+    let mut file = ModelFile::new(&network, &parameters, &initial);
     file.set("mean", 0.1307f32);
     file.set("std", 0.3081f32);
     file

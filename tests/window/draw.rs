@@ -487,8 +487,7 @@ fn a_model_for_images_of_another_size_is_refused_in_the_window_and_the_one_befor
     let mut store = Store::default();
     let architecture = Architecture::parse("layers = [\"flatten\", { dense = \"classes\" }]", "thirty.toml").unwrap();
     let (network, parameters) = architecture.declare([30, 30, 1], 10, &mut store, "classifier").unwrap();
-    let (weights, running) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
-    let mut file = ModelFile::new(&network, &parameters, &weights, &running);
+    let mut file = ModelFile::new(&network, &parameters, &parameters.zeros());
     file.set("mean", 0.0);
     file.set("std", 1.0);
     file.save(&path).unwrap();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::wish::Wish;
 use crate::app::worker::{File, Model, Opener, Worker};
 use crate::device::Device;
-use crate::infer::evaluate::{most_likely, softmax};
+use crate::infer::scores::{most_likely, softmax};
 use crate::infer::{Classifier, Generator, InferError, Sampler, classify};
 use crate::models::{ModelFile, by};
 
@@ -75,17 +75,17 @@ impl Model for Atelier {
 
     const KIND: &'static str = "generator";
 
-    fn load(chosen: &Path) -> Result<(ModelFile, PathBuf), String> {
-        let (file, path) = ModelFile::open(chosen).map_err(|error| error.to_string())?;
+    fn load(chosen: &Path) -> Result<ModelFile, String> {
+        let file = ModelFile::open(chosen).map_err(|error| error.to_string())?;
         if !file.is_gan() {
-            let name = path.display();
+            let name = file.name.display();
             return Err(format!("{name} holds a classifier, which cannot draw; choose a generator, such as gan"));
         }
-        Ok((file, path))
+        Ok(file)
     }
 
     fn open(file: &File, opener: &Opener) -> Result<(Atelier, About), String> {
-        let generator = Generator::new(file.file.clone(), &file.path).map_err(|error| error.to_string())?;
+        let generator = Generator::new(file.file.clone()).map_err(|error| error.to_string())?;
         let mut device = opener().map_err(|error| error.to_string())?;
         let sampler = Sampler::open_for(BATCH, &generator, device.as_mut()).map_err(|error| error.to_string())?;
         let judge = judge(opener, &generator);
@@ -142,9 +142,9 @@ fn verdict(logits: &[f32]) -> (usize, f32) {
 
 /// The judge shipped with the program, if it can read this generator's pictures at all; otherwise why not.
 fn judge(opener: &Opener, generator: &Generator) -> Result<(Classifier, Box<dyn Device>), String> {
-    let (file, path) = classify::default_model().map_err(|error| error.to_string())?;
-    let names = file.class_names(&path).map_err(|error| error.to_string())?;
-    let reads = file.input(&path).map_err(|error| error.to_string())?;
+    let file = classify::default_model().map_err(|error| error.to_string())?;
+    let names = file.class_names().map_err(|error| error.to_string())?;
+    let reads = file.input().map_err(|error| error.to_string())?;
     if reads != generator.image() {
         let (reads, drawn) = (by(&reads), by(&generator.image()));
         return Err(format!("the judge reads {reads} pictures, and these are {drawn}"));
@@ -153,7 +153,7 @@ fn judge(opener: &Opener, generator: &Generator) -> Result<(Classifier, Box<dyn 
         return Err(format!("the judge knows only digits, not the class {foreign:?}"));
     }
     let mut device = opener().map_err(|error| error.to_string())?;
-    let judge = Classifier::open(device.as_mut(), &file, &path, BATCH, 1).map_err(|error| error.to_string())?;
+    let judge = Classifier::open(device.as_mut(), &file, BATCH, 1).map_err(|error| error.to_string())?;
     Ok((judge, device))
 }
 

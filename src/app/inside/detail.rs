@@ -227,7 +227,6 @@ impl<'a> Place<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
     use crate::device::cpu::Cpu;
@@ -237,7 +236,7 @@ mod tests {
     #[test]
     fn what_a_dense_layer_is_given_is_called_by_its_place_in_the_image() {
         let file = ModelFile::shipped("cnn").unwrap();
-        let mut look = Look::open(Box::new(Cpu::new()), &file, Path::new("cnn")).unwrap();
+        let mut look = Look::open(Box::new(Cpu::new()), &file).unwrap();
         let picture: Vec<u8> = (0..28 * 28).map(|i| (i * 7 % 256) as u8).collect();
         let pass = look.picture(&picture, Wanted { activations: true, saliency: None }).unwrap();
         let anatomy = look.anatomy();
@@ -260,7 +259,7 @@ mod tests {
     #[test]
     fn the_numbers_of_a_place_are_named_whatever_it_is_a_place_in() {
         let file = ModelFile::shipped("cnn").unwrap();
-        let anatomy = Look::open(Box::new(Cpu::new()), &file, Path::new("cnn")).unwrap().anatomy();
+        let anatomy = Look::open(Box::new(Cpu::new()), &file).unwrap().anatomy();
         // A convolution, and a layer on its way to the answer that is a row of numbers.
         let (image, row) = (0, anatomy.layers().len() - 2);
         let name = |layer: usize| &anatomy.layers()[layer].name;
@@ -288,7 +287,7 @@ mod tests {
     #[test]
     fn what_is_not_written_out_of_a_large_window_is_counted_and_the_result_has_its_name() {
         let file = ModelFile::shipped("dense").unwrap();
-        let anatomy = Look::open(Box::new(Cpu::new()), &file, Path::new("dense")).unwrap().anatomy();
+        let anatomy = Look::open(Box::new(Cpu::new()), &file).unwrap().anatomy();
         let seen = |i: usize| Seen { layer: None, at: [0, i], channel: 0, value: if i == 69 { 2.0 } else { 0.5 } };
         let lines = |how: fn(Vec<Seen>) -> How, count: usize| {
             let how = how((0..count).map(seen).collect());

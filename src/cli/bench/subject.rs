@@ -68,9 +68,8 @@ impl Subject {
     /// Makes everything resident on a device, with the weights that training would start from.
     pub fn start(&mut self, device: &mut dyn Device) -> anyhow::Result<()> {
         device.allocate(&self.store)?;
-        let weights = |device: &mut dyn Device, parameters: &Parameters| {
-            parameters.send(device, &parameters.initial(0), &parameters.initial_state())
-        };
+        let weights =
+            |device: &mut dyn Device, parameters: &Parameters| parameters.send(device, &parameters.initial(0));
         match &mut self.work {
             Work::Classifier(classifier) => {
                 classifier.upload(device, &self.set)?;

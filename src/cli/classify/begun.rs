@@ -108,9 +108,9 @@ fn flags(args: &Args, file: &ModelFile, format: Format) -> Vec<(&'static str, Op
 }
 
 impl Begun {
-    /// What a command begins a table in this format with; errors call the model's file `name`.
-    pub fn of(args: &Args, file: &ModelFile, name: &Path, format: Format) -> anyhow::Result<Begun> {
-        let digest = format!("{:016x}", hash(&file.to_bytes(name)?));
+    /// What a command begins a table in this format with, to be answered by this model.
+    pub fn of(args: &Args, file: &ModelFile, format: Format) -> anyhow::Result<Begun> {
+        let digest = format!("{:016x}", hash(&file.to_bytes(&file.name)?));
         let name = typed(args.model.as_deref().unwrap_or(Path::new("judge")));
         let given = |(flag, value): (&str, Option<String>)| Some((flag.to_owned(), value?));
         Ok(Begun {
@@ -207,7 +207,7 @@ pub mod tests {
 
     /// What a table in CSV is begun with, by a model without layers.
     pub fn begun(line: &str) -> Begun {
-        Begun::of(&args(line), &ModelFile::default(), Path::new("none"), Format::Csv).unwrap()
+        Begun::of(&args(line), &ModelFile::default(), Format::Csv).unwrap()
     }
 
     fn difference(was: &str, is: &str) -> Option<String> {

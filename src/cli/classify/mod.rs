@@ -20,10 +20,9 @@ use crate::data::csv::PixelRows;
 use crate::device::Device;
 use crate::files::{self, DASH, Existing, STDOUT, Unfinished};
 use crate::hash::hash;
-use crate::infer::Classifier;
 use crate::infer::classify::default_model;
-use crate::infer::evaluate::InferError;
 use crate::infer::in_order::in_order;
+use crate::infer::{Classifier, InferError};
 use crate::models::ModelFile;
 use crate::pictures::source::{Done, Shard, Source, is_csv};
 use crate::pictures::stream::{BATCH, Batch, Work, stream};
@@ -63,14 +62,14 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if let Some(out) = args.out.take_if(|_| to.is_some()) {
         ensure!(!args.resume, "--resume: {} is not a file, so nothing was kept to continue from", out.display());
     }
-    let (file, name) = match &args.model {
+    let file = match &args.model {
         Some(wanted) => ModelFile::open(wanted)?,
         None => default_model()?,
     };
     let mut team = open_devices(&args.device)?
         .into_iter()
         .map(|mut device| {
-            let classifier = Classifier::open(device.as_mut(), &file, &name, BATCH, args.views.into())?;
+            let classifier = Classifier::open(device.as_mut(), &file, BATCH, args.views.into())?;
             Ok((classifier, device))
         })
         .collect::<Result<Vec<Member>, InferError>>()?;
@@ -100,9 +99,9 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     let work = Work { input: classifier.input(), preparation: args.preparation(&file), show: args.show_input.clone() };
     let only_fits = work.preparation.only_fits(work.input[2]);
-    let knows_light = file.knows_light_pictures(&name);
+    let knows_light = file.knows_light_pictures();
     if knows_light && !only_fits {
-        let model = name.display();
+        let model = file.name.display();
         note(format_args!(
             "note: {model} has learned from light pictures, and --prepare makes these light ink on black; leave it out"
         ));
@@ -127,7 +126,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
             let (to, alone) = (to.unwrap_or_else(|| STDOUT.into()), args.besides().is_empty());
             (Sink::Stream { format, columns: columns.clone(), to, table: None, alone }, Existing::Keep)
         }
-        Some(out) => match opened(out, &args, &Begun::of(&args, &file, &name, format)?, &work, &mut results)? {
+        Some(out) => match opened(out, &args, &Begun::of(&args, &file, format)?, &work, &mut results)? {
             Some(Opened { journal, existing, earlier }) => {
                 *done.lock().unwrap_or_else(PoisonError::into_inner) = earlier.done;
                 mended = earlier.mended;
@@ -196,7 +195,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     journal.map_or(Ok(()), Journal::remove)?;
     tell(&args, format, &results.summary, before, took, &device);
     if !args.quiet && results.summary.of_known().is_some() {
-        asked_of_its_own(&file, &name, &args.pictures).into_iter().for_each(note);
+        asked_of_its_own(&file, &args.pictures).into_iter().for_each(note);
     }
     Ok(if results.summary.failed > 0 { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS })
 }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint::Fingerprint;
-use crate::infer::evaluate::softmax;
+use crate::infer::scores::softmax;
 use crate::pictures::stream::Item;
 
 /// A picture's answer, or why it has none.

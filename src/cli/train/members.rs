@@ -1,7 +1,5 @@
 //! The networks that `inkgrad train` trains one after another for an ensemble, and whether they can be joined.
 
-use std::path::PathBuf;
-
 use super::{Args, Named, check};
 use crate::data::DataSet;
 use crate::graph::Store;
@@ -97,15 +95,14 @@ pub(super) fn times(settings: &Settings, folder: &Folder) -> anyhow::Result<Stri
 pub(super) fn check_joined(members: &[Member], data: &DataSet) -> anyhow::Result<()> {
     let set = &data.train;
     let untrained = members.iter().map(|Member { architecture, settings }| {
-        let (mut store, path) = (Store::default(), PathBuf::from(&settings.model));
+        let mut store = Store::default();
         let image = [set.height, set.width, set.channels];
         let (network, parameters) = architecture.declare(image, set.classes, &mut store, "classifier")?;
-        let (weights, state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
-        let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+        let mut file = ModelFile::new(&network, &parameters, &parameters.zeros());
         file.set_class_names(&data.class_names);
         // All members have the same values, from the same training images.
         Normalization::UNIT.store(&mut file);
-        Ok((path, file))
+        Ok(ModelFile { name: (&settings.model).into(), ..file })
     });
     ModelFile::ensemble(&untrained.collect::<Result<Vec<_>, ModelError>>()?)?;
     Ok(())

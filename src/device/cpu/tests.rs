@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use super::schedule::{Chain, Stage};
 use super::*;
 use crate::data::mnist;
@@ -56,9 +54,9 @@ fn names(links: &[Link]) -> Vec<&'static str> {
 
 /// The plan that makes a batch of pictures' logits, and the last layer's inputs, on a device that is ready for it.
 fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
-    let (file, path) = (ModelFile::shipped(network).unwrap(), Path::new(network));
+    let file = ModelFile::shipped(network).unwrap();
     let mut store = Store::default();
-    let (declared, parameters) = file.network(path, &mut store, "classifier").unwrap();
+    let (declared, parameters) = file.network(&mut store, "classifier").unwrap();
     let [h, w, c] = declared.image().unwrap();
     let pictures = store.place("pictures", Tensor::f32([batch, h, w, c]));
     let mut graph = Graph::new();
@@ -69,8 +67,7 @@ fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
         graph.assign(value, place).unwrap();
     }
     device.allocate(&store).unwrap();
-    let (weights, state) = file.values(&parameters, path).unwrap();
-    parameters.send(device, &weights, &state).unwrap();
+    parameters.send(device, &file.values("", &parameters).unwrap()).unwrap();
     let set = mnist::embedded().unwrap().test;
     let picture = |i: usize| (0..h * w).map(move |at| (i, at / w * set.height / h, at % w * set.width / w));
     let shown = (0..batch).flat_map(picture);
@@ -336,9 +333,9 @@ fn a_plan_that_reads_past_the_end_of_a_buffer_or_one_that_there_is_not_is_refuse
 
 #[test]
 fn a_classifier_whose_device_another_has_taken_is_refused_and_has_not_the_others_answers() {
-    let (file, path) = infer::classify::default_model().unwrap();
+    let file = infer::classify::default_model().unwrap();
     let mut device = Cpu::new();
-    let mut open = |capacity| infer::Classifier::open(&mut device, &file, &path, capacity, 1).unwrap();
+    let mut open = |capacity| infer::Classifier::open(&mut device, &file, capacity, 1).unwrap();
     let (mut first, mut second) = (open(4), open(2));
     // The second's buffers have no room for four images.
     for images in [1, 4] {

@@ -1,11 +1,9 @@
 //! A classifier's layers and numbers, as shown to a person: nothing here needs a device.
 
-use std::path::Path;
-
 use super::{FIELD, InferError};
 use crate::graph::Store;
 use crate::models::{
-    Built, Kind, ModelError, ModelFile, Network, Nonlinearity, Parameter, Parameters, Source, by, is_foreign_name,
+    Built, Kind, ModelFile, Network, Nonlinearity, Parameter, Parameters, Source, Values, by, is_foreign_name,
 };
 
 /// One layer.
@@ -42,8 +40,7 @@ pub struct Kernel {
 pub struct Anatomy {
     pub(super) network: Network,
     parameters: Parameters,
-    weights: Vec<f32>,
-    running: Vec<f32>,
+    values: Values,
     layers: Vec<Layer>,
     input: [usize; 3],
 }
@@ -52,12 +49,11 @@ pub struct Anatomy {
 /// computed separately.
 pub(super) fn network(
     file: &ModelFile,
-    path: &Path,
     classes: usize,
     store: &mut Store,
 ) -> Result<(Network, Parameters), InferError> {
-    let mut architecture = file.architecture(path)?;
-    let input = file.input(path)?;
+    let mut architecture = file.architecture()?;
+    let input = file.input()?;
     if let Some(last) = architecture.layers.last_mut().filter(|l| l.activation == Some(Nonlinearity::Softmax)) {
         last.activation = None;
     }
@@ -67,11 +63,11 @@ pub(super) fn network(
         let problem = format!("takes images of {}, but a drawing is {FIELD}x{FIELD}x1", by(&input));
         let takes = "drawing works for networks that take square images of one channel, 14, 28, 56 or another \
                      divisor of 448 wide";
-        let remedy = match is_foreign_name(path) {
+        let remedy = match is_foreign_name(&file.name) {
             true => "`inkgrad import` makes a file of this one with which `inkgrad classify` reads picture files",
             false => "`inkgrad classify` reads picture files with this one",
         };
-        return Err(ModelError::File { path: path.to_owned(), problem: format!("{problem}; {takes}. {remedy}") }.into());
+        return Err(file.refuse(format!("{problem}; {takes}. {remedy}")).into());
     }
     Ok((network, parameters))
 }
@@ -93,11 +89,7 @@ pub(super) fn image(shape: &[usize]) -> [usize; 3] {
 }
 
 impl Anatomy {
-    pub(super) fn new(
-        network: Network,
-        parameters: Parameters,
-        (weights, running): (Vec<f32>, Vec<f32>),
-    ) -> Result<Anatomy, InferError> {
+    pub(super) fn new(network: Network, parameters: Parameters, values: Values) -> Result<Anatomy, InferError> {
         let layer = |(info, built): (crate::models::LayerInfo, &Built)| Layer {
             // An activation layer without an activation is where a softmax was.
             describe: if info.describe.is_empty() { "softmax, shown apart".into() } else { info.describe },
@@ -111,7 +103,7 @@ impl Anatomy {
         };
         let layers = network.layers().into_iter().zip(&network.layers).map(layer).collect();
         let input = network.image()?;
-        Ok(Anatomy { network, parameters, weights, running, layers, input })
+        Ok(Anatomy { network, parameters, values, layers, input })
     }
 
     /// Height, width and channels of the images that the network takes.
@@ -151,13 +143,13 @@ impl Anatomy {
     /// A trained tensor.
     pub(super) fn trained(&self, index: Option<usize>) -> Option<(&Parameter, &[f32])> {
         let parameter = self.parameters.trainable().get(index?)?;
-        Some((parameter, &self.weights[parameter.offset..][..parameter.shape.len()]))
+        Some((parameter, &self.values.weights[parameter.offset..][..parameter.shape.len()]))
     }
 
     /// Running statistics `[2, c]`.
     pub(super) fn statistics(&self, index: Option<usize>) -> Option<&[f32]> {
         let parameter = self.parameters.running().get(index?)?;
-        Some(&self.running[parameter.offset..][..parameter.shape.len()])
+        Some(&self.values.running[parameter.offset..][..parameter.shape.len()])
     }
 
     /// The shape `[h, w, c]` of the image whose flattened pixels are a layer's input.

@@ -5,7 +5,6 @@ use std::iter::once;
 use super::Pass;
 use super::anatomy::{Anatomy, above, image};
 use crate::models::{Built, Conv, Kind, Nonlinearity, Source};
-use crate::ops::activation::Act;
 
 /// A value that was read.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -80,22 +79,17 @@ impl Anatomy {
         let one = One { anatomy: self, pass, layer, built, at: [y, x] };
         let (how, sum) = one.before_activation(unit)?;
         let activation = built.spec.activation;
-        let act = match activation {
-            None => None,
-            Some(Nonlinearity::Relu) => Some(Act::Relu),
-            Some(Nonlinearity::LeakyRelu(slope)) => Some(Act::Leaky(slope)),
-            Some(Nonlinearity::Sigmoid) => Some(Act::Sigmoid),
-            Some(Nonlinearity::Tanh) => Some(Act::Tanh),
-            Some(Nonlinearity::Softmax) => {
-                // Softmax depends on all channels.
+        let result = match activation.map(Nonlinearity::act) {
+            None => sum as f32,
+            Some(Some(act)) => act.apply(sum as f32),
+            // Softmax depends on all channels.
+            Some(None) => {
                 let sums = (0..c).map(|unit| one.before_activation(unit).map(|(_, sum)| sum));
                 let sums: Vec<f64> = sums.collect::<Option<_>>()?;
-                let result = (1.0 / sums.iter().map(|other| (other - sum).exp()).sum::<f64>()) as f32;
-                return Some(Arithmetic { how, sum: sum as f32, activation, result });
+                (1.0 / sums.iter().map(|other| (other - sum).exp()).sum::<f64>()) as f32
             }
         };
-        let sum = sum as f32;
-        Some(Arithmetic { how, sum, activation, result: act.map_or(sum, |act| act.apply(sum)) })
+        Some(Arithmetic { how, sum: sum as f32, activation, result })
     }
 }
 

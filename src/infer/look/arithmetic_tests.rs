@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use super::anatomy::image;
 use super::testing::{AVERAGES, EVERYTHING, digits, look, shipped, untrained};
 use super::{Anatomy, How, Look, Pass, Wanted};
@@ -48,12 +46,12 @@ fn an_ensemble_is_taken_apart_like_any_network() {
         let (from, to) = (text.find("layers = [").unwrap() + 10, text.find("\n]").unwrap());
         text[from..to].to_string()
     };
-    let member = |name: &str, seed| (Path::new(name).to_owned(), untrained(&layers(name), 28, seed));
+    let member = |name: &str, seed| ModelFile { name: name.into(), ..untrained(&layers(name), 28, seed) };
     let members = [member("cnn", 1), member("dense", 2), member("fast", 3)];
     let mut ensemble = look(&ModelFile::ensemble(&members).unwrap());
     let digit = digits(1).images;
     let pass = ensemble.picture(&digit, ACTIVATIONS).unwrap();
-    let alone: Vec<Pass> = members.iter().map(|(_, file)| look(file).picture(&digit, ACTIVATIONS).unwrap()).collect();
+    let alone: Vec<Pass> = members.iter().map(|file| look(file).picture(&digit, ACTIVATIONS).unwrap()).collect();
     let anatomy = ensemble.anatomy();
     let last = anatomy.layers().len() - 1;
     let found = anatomy.arithmetic(&pass, last, 4, [0, 0]).unwrap();

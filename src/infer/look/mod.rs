@@ -17,7 +17,6 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,7 +24,8 @@ pub use anatomy::{Anatomy, Kernel, Layer};
 pub use arithmetic::{Arithmetic, How, Seen, Term};
 pub use neighbours::Neighbours;
 
-use super::evaluate::{InferError, softmax};
+use super::InferError;
+use super::scores::softmax;
 use crate::data::pack;
 use crate::device::Device;
 use crate::graph::{Place, Store};
@@ -85,23 +85,23 @@ enum Given {
 }
 
 impl Look {
-    /// Opens a classifier on a device of its own, whose buffers are allocated afresh; errors call the file `path`.
-    /// Plans are prepared when they are first needed, so the first pass of each kind takes longer.
+    /// Opens a classifier on a device of its own, whose buffers are allocated afresh. Plans are prepared when they are
+    /// first needed, so the first pass of each kind takes longer.
     ///
     /// # Errors
     /// If the file is not a complete classifier, its network takes anything but square images of one channel whose side
     /// divides [`FIELD`], or the device refuses it.
-    pub fn open(mut device: Box<dyn Device>, file: &ModelFile, path: &Path) -> Result<Look, InferError> {
+    pub fn open(mut device: Box<dyn Device>, file: &ModelFile) -> Result<Look, InferError> {
         let mut store = Store::default();
-        let class_names = file.class_names(path)?;
-        let (network, parameters) = anatomy::network(file, path, class_names.len(), &mut store)?;
-        let values = file.values(&parameters, path)?;
-        let normalization = Normalization::read(file, path)?;
+        let class_names = file.class_names()?;
+        let (network, parameters) = anatomy::network(file, class_names.len(), &mut store)?;
+        let values = file.values("", &parameters)?;
+        let normalization = Normalization::read(file)?;
         let plans = Plans::declare(&mut store, &network, &parameters, normalization)?;
         device.allocate(&store)?;
-        parameters.send(device.as_mut(), &values.0, &values.1)?;
+        parameters.send(device.as_mut(), &values)?;
         let anatomy = Arc::new(Anatomy::new(network, parameters, values)?);
-        let model = path.display().to_string();
+        let model = file.name.display().to_string();
         Ok(Look { device, model, class_names, normalization, anatomy, plans })
     }
 

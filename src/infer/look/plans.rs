@@ -4,7 +4,7 @@
 use crate::device::Lazy;
 use crate::grad::grad;
 use crate::graph::{Graph, Place, Store, Value};
-use crate::infer::evaluate::InferError;
+use crate::infer::InferError;
 use crate::infer::look::{FIELD, anatomy};
 use crate::models::{Forward, Mode, Network, Normalization, Parameters, Source};
 use crate::ops::dot::RowDot;

@@ -1,7 +1,5 @@
 //! Classifiers and digits for the tests of a look.
 
-use std::path::Path;
-
 use super::Look;
 use crate::data::{ImageSet, mnist};
 use crate::device::cpu::Cpu;
@@ -27,11 +25,11 @@ pub fn enlarged(picture: &[u8], width: usize, factor: usize) -> Vec<u8> {
 }
 
 pub fn shipped(name: &str) -> Look {
-    Look::open(Box::new(Cpu::new()), &ModelFile::shipped(name).unwrap(), Path::new(name)).unwrap()
+    Look::open(Box::new(Cpu::new()), &ModelFile::shipped(name).unwrap()).unwrap()
 }
 
 pub fn look(file: &ModelFile) -> Look {
-    Look::open(Box::new(Cpu::new()), file, Path::new("a test")).unwrap()
+    Look::open(Box::new(Cpu::new()), file).unwrap()
 }
 
 /// A classifier of these layers with random weights, and running statistics other than the initial ones.
@@ -41,11 +39,11 @@ pub fn untrained(layers: &str, side: usize, seed: u32) -> ModelFile {
     let (network, parameters) = architecture.declare([side, side, 1], 10, &mut store, "classifier").unwrap();
     let key = random::key([1, seed], 8);
     let unit = |i: usize| random::unit(random::draw(key, i as u32));
-    let mut weights = parameters.initial(seed);
+    let mut values = parameters.initial(seed);
     // Biases start at zero, which would hide that one is forgotten.
-    weights.iter_mut().enumerate().filter(|(_, w)| **w == 0.0).for_each(|(i, w)| *w = 0.2 * (unit(i) - 0.5));
-    let running: Vec<f32> = (0..parameters.total_state()).map(|i| 0.5 + unit(i)).collect();
-    let mut file = ModelFile::new(&network, &parameters, &weights, &running);
+    values.weights.iter_mut().enumerate().filter(|(_, w)| **w == 0.0).for_each(|(i, w)| *w = 0.2 * (unit(i) - 0.5));
+    values.running = (0..parameters.total_running()).map(|i| 0.5 + unit(i)).collect();
+    let mut file = ModelFile::new(&network, &parameters, &values);
     file.set("mean", 0.13);
     file.set("std", 0.31);
     file

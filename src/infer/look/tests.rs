@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use super::testing::{AVERAGES, EVERYTHING, digits, enlarged, look, noise, shipped, untrained};
@@ -25,7 +24,7 @@ fn an_enlarged_digit_is_answered_as_the_classifier_answers_the_digit() {
     let set = digits(4);
     for name in ["best", "cnn", "dense", "fast"] {
         let (file, mut device) = (ModelFile::shipped(name).unwrap(), Cpu::new());
-        let mut classifier = Classifier::open(&mut device, &file, Path::new(name), 4, 1).unwrap();
+        let mut classifier = Classifier::open(&mut device, &file, 4, 1).unwrap();
         let logits = classifier.logits(&mut device, &set.images).unwrap();
         let mut look = shipped(name);
         for (i, logits) in logits.chunks(10).enumerate() {
@@ -354,14 +353,14 @@ fn pictures_of_other_sizes_and_classes_that_are_not_there_are_refused_with_the_r
 
 #[test]
 fn files_that_hold_no_classifier_for_drawings_are_refused_with_the_reason() {
-    let open = |file: &ModelFile| Look::open(Box::new(Cpu::new()), file, Path::new("a file"));
+    let open = |file: &ModelFile| Look::open(Box::new(Cpu::new()), file);
     refused(open(&ModelFile::shipped("gan").unwrap()), "generator");
     let dense = "\"flatten\", { dense = \"classes\" }";
     refused(open(&untrained(dense, 30, 1)), "divisor of 448");
-    for (path, remedy) in
+    for (name, remedy) in
         [("a.safetensors", "wide. `inkgrad classify` reads"), ("a.onnx", "wide. `inkgrad import` makes")]
     {
-        refused(Look::open(Box::new(Cpu::new()), &untrained(dense, 30, 1), Path::new(path)), remedy);
+        refused(open(&ModelFile { name: name.into(), ..untrained(dense, 30, 1) }), remedy);
     }
     let mut colours = untrained(dense, 28, 1);
     colours.set("input", "28x28x3");
@@ -374,7 +373,7 @@ fn files_that_hold_no_classifier_for_drawings_are_refused_with_the_reason() {
     {
         let mut damaged = ModelFile::shipped("dense").unwrap();
         damaged.set(key, value);
-        refused(open(&damaged), if key == "classes" { "a file" } else { "" });
+        refused(open(&damaged), if key == "classes" { "dense: " } else { "" });
     }
     let mut damaged = ModelFile::shipped("dense").unwrap();
     damaged.metadata.remove("mean");

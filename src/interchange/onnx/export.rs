@@ -1,7 +1,5 @@
 //! A network as an ONNX graph: channels first, padding in numbers, any number of images at once.
 
-use std::path::Path;
-
 use prost::Message;
 
 use super::PRODUCER;
@@ -23,13 +21,13 @@ const IR_VERSION: i64 = 8;
 const BATCH: &str = "N";
 
 /// The bytes of an ONNX file of a model: of a classifier, from `image` to `logits` and `probabilities`; of a generator,
-/// from `noise` and `label` to `image`. `path` is what errors call the model.
+/// from `noise` and `label` to `image`.
 ///
 /// # Errors
 /// Errors from reading the model, and a layer that ONNX has no operator for.
-pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
-    let graph = if model.is_gan() { generator(model, path)? } else { classifier(model, path)? };
-    let mut metadata_props = vec![entry("class_names", &serde_json::Value::from(model.class_names(path)?).to_string())];
+pub fn export(model: &ModelFile) -> Result<Vec<u8>, ModelError> {
+    let graph = if model.is_gan() { generator(model)? } else { classifier(model)? };
+    let mut metadata_props = vec![entry("class_names", &serde_json::Value::from(model.class_names()?).to_string())];
     for key in ["architecture", "mean", "std", "data", "test_accuracy", Pictures::KEY, Normalization::BACKGROUND] {
         if let Some(value) = model.metadata.get(key) {
             metadata_props.push(entry(key, value));
@@ -52,19 +50,19 @@ fn entry(key: &str, value: &str) -> StringStringEntryProto {
     StringStringEntryProto { key: key.into(), value: value.into() }
 }
 
-fn classifier(model: &ModelFile, path: &Path) -> Result<GraphProto, ModelError> {
+fn classifier(model: &ModelFile) -> Result<GraphProto, ModelError> {
     let mut store = Store::default();
-    let (network, parameters) = model.network(path, &mut store, "classifier")?;
-    let (weights, state) = model.values(&parameters, path)?;
-    let [mean, std] = [model.number::<f32>("mean", path)?, model.number::<f32>("std", path)?];
+    let (network, parameters) = model.network(&mut store, "classifier")?;
+    let values = model.values("", &parameters)?;
+    let [mean, std] = [model.number::<f32>("mean")?, model.number::<f32>("std")?];
     let image = network.image()?;
-    let mut writer = Writer { parameters: &parameters, weights: &weights, state: &state, graph: GraphProto::default() };
+    let mut writer = Writer { parameters: &parameters, values: &values, graph: GraphProto::default() };
 
     let mean = writer.float("mean", mean);
     let std = writer.float("std", std);
     writer.node("Sub", &["image", &mean], "shifted", vec![]);
     writer.node("Div", &["shifted", &std], "normalized", vec![]);
-    let out = writer.network(&network, path, "normalized", "")?;
+    let out = writer.network(&network, &model.name, "normalized", "")?;
     writer.rename(&out, "logits");
     writer.node("Softmax", &["logits"], "probabilities", vec![int("axis", 1)]);
 
@@ -86,20 +84,19 @@ fn classifier(model: &ModelFile, path: &Path) -> Result<GraphProto, ModelError> 
     Ok(graph)
 }
 
-fn generator(model: &ModelFile, path: &Path) -> Result<GraphProto, ModelError> {
-    let (gan, image) = (model.gan(path)?, model.image(path)?);
-    let classes = model.class_names(path)?.len();
+fn generator(model: &ModelFile) -> Result<GraphProto, ModelError> {
+    let (gan, image) = (model.gan()?, model.image()?);
+    let classes = model.class_names()?.len();
     let mut store = Store::default();
     let (network, parameters) = gan.declare_generator(image, classes, &mut store)?;
-    let weights = model.flat(PREFIX, parameters.trainable(), parameters.total(), path)?;
-    let state = model.flat(PREFIX, parameters.running(), parameters.total_state(), path)?;
+    let values = model.values(PREFIX, &parameters)?;
     let (mean, std) = gan.range()?;
-    let mut writer = Writer { parameters: &parameters, weights: &weights, state: &state, graph: GraphProto::default() };
+    let mut writer = Writer { parameters: &parameters, values: &values, graph: GraphProto::default() };
 
     let depth = writer.ints("classes", &[classes as i64]);
-    let values = writer.floats("off_on", &[2], &[0.0, 1.0]);
-    writer.node("OneHot", &["label", &depth, &values], "label_one_hot", vec![int("axis", -1)]);
-    let out = writer.network(&network, path, "noise", "label_one_hot")?;
+    let off_on = writer.floats("off_on", &[2], &[0.0, 1.0]);
+    writer.node("OneHot", &["label", &depth, &off_on], "label_one_hot", vec![int("axis", -1)]);
+    let out = writer.network(&network, &model.name, "noise", "label_one_hot")?;
     let (mean, std) = (writer.float("mean", mean), writer.float("std", std));
     writer.node("Mul", &[&out, &std], "scaled", vec![]);
     writer.node("Add", &["scaled", &mean], "image", vec![]);

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute};
 use crate::interchange::layout::{kernel_to_torch, transposed_to_torch};
-use crate::models::{Built, Conv, Kind, ModelError, Network, Nonlinearity, Parameters, Source, by};
+use crate::models::{Built, Conv, Kind, ModelError, Network, Nonlinearity, Parameters, Source, Values, by};
 
 /// A graph that is being written. A layer's output is called by the layer's name and `.out`.
 pub struct Writer<'a> {
     pub parameters: &'a Parameters,
-    pub weights: &'a [f32],
-    pub state: &'a [f32],
+    pub values: &'a Values,
     pub graph: GraphProto,
 }
 
@@ -195,7 +194,7 @@ impl Writer<'_> {
         }
         let weight = self.weight(layer).to_vec();
         let running = layer.running.map(|at| &self.parameters.running()[at]);
-        let running = running.map_or(&[][..], |p| &self.state[p.offset..][..p.shape.len()]).to_vec();
+        let running = running.map_or(&[][..], |p| &self.values.running[p.offset..][..p.shape.len()]).to_vec();
         let c = running.len() / 2;
         let (gamma, beta) = if scale { weight.split_at(c) } else { (&[][..], &weight[..]) };
         let gamma = if scale { gamma.to_vec() } else { vec![1.0; c] };
@@ -253,13 +252,13 @@ impl Writer<'_> {
 
     fn weight(&self, layer: &Built) -> &[f32] {
         let p = layer.weight.map(|at| &self.parameters.trainable()[at]);
-        p.map_or(&[], |p| &self.weights[p.offset..][..p.shape.len()])
+        p.map_or(&[], |p| &self.values.weights[p.offset..][..p.shape.len()])
     }
 
     /// Writes a layer's bias, if it has one.
     fn bias(&mut self, layer: &Built) -> Option<String> {
         let p = &self.parameters.trainable()[layer.bias?];
-        let data = self.weights[p.offset..][..p.shape.len()].to_vec();
+        let data = self.values.weights[p.offset..][..p.shape.len()].to_vec();
         Some(self.floats(&format!("{}.bias", layer.name), &[data.len()], &data))
     }
 }

@@ -1,32 +1,29 @@
 //! A model's tensors as a PyTorch module of the same layers would have them.
 
-use std::path::Path;
-
 use super::{CLASS_NAMES, MEAN, STD, channels_in, order_of, orders_of};
 use crate::data::Pictures;
 use crate::graph::Store;
 use crate::interchange::layout::{kernel_to_torch, permute, transposed_to_torch};
 use crate::interchange::order::{rows_to_theirs, to_theirs};
-use crate::models::{Kind, ModelError, ModelFile, Normalization, SavedTensor, Words};
+use crate::models::{Kind, ModelError, ModelFile, Normalization, SavedTensor, Values, Words};
 use crate::tensor::Shape;
 
 /// The bytes of a safetensors file: kernels `[k, c, r, s]`, dense weights `[out, in]`, batch norm's `weight`, `bias`,
 /// `running_mean` and `running_var`, each under its layer's name. A flattened image has its channels first, so that a
 /// module with the same layers gives the same answers. The metadata say what no tensor does: `mean` and `std`, by which
 /// pixels of 0 to 1 are normalized, the `class_names`, how `pictures` became images, the images' `background` if it is not
-/// black, and each batch norm's epsilon, as `bn1.eps`. `path` is what errors call the model.
+/// black, and each batch norm's epsilon, as `bn1.eps`.
 ///
 /// # Errors
 /// Errors from reading the model, a generator, and layers whose order of numbers PyTorch cannot have.
-pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
-    let refuse = |problem: String| ModelError::File { path: path.to_owned(), problem };
+pub fn export(model: &ModelFile) -> Result<Vec<u8>, ModelError> {
     if model.is_gan() {
-        return Err(refuse("is a generator, which cannot be written as plain safetensors; export it as .onnx".into()));
+        return Err(model.refuse("is a generator, which cannot be written as plain safetensors; export it as .onnx"));
     }
     let mut store = Store::default();
-    let (network, parameters) = model.network(path, &mut store, "classifier")?;
-    let (weights, state) = model.values(&parameters, path)?;
-    let orders = orders_of(&network).map_err(refuse)?;
+    let (network, parameters) = model.network(&mut store, "classifier")?;
+    let Values { weights, running } = model.values("", &parameters)?;
+    let orders = orders_of(&network).map_err(|problem| model.refuse(problem))?;
 
     let mut file = ModelFile::default();
     for key in [MEAN, STD, CLASS_NAMES, Pictures::KEY, Normalization::BACKGROUND] {
@@ -61,9 +58,9 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
                 let gamma = if *scale { to_theirs(given, gamma) } else { vec![1.0; c] };
                 add("weight", &[c], gamma);
                 add("bias", &[c], to_theirs(given, beta));
-                let running = layer.running.map(|index| &parameters.running()[index]);
-                if let Some(p) = running {
-                    let (mean, variance) = state[p.offset..][..p.shape.len()].split_at(c);
+                let statistics = layer.running.map(|index| &parameters.running()[index]);
+                if let Some(p) = statistics {
+                    let (mean, variance) = running[p.offset..][..p.shape.len()].split_at(c);
                     add("running_mean", &[c], to_theirs(given, mean));
                     add("running_var", &[c], to_theirs(given, variance));
                 }
@@ -75,5 +72,5 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
             add("bias", &[k], to_theirs(&orders[at], &weights[p.offset..][..p.shape.len()]));
         }
     }
-    file.to_bytes(path)
+    file.to_bytes(&model.name)
 }

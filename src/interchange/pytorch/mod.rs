@@ -93,7 +93,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     let orders = orders_of(&network)?;
 
     let pairs = pair(&network, groups)?;
-    let (mut weights, mut state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
+    let mut values = parameters.zeros();
     let mut notes = Vec::new();
     for (at, group) in pairs {
         let layer = &network.layers[at];
@@ -103,8 +103,10 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
             .and_then(|()| convert(layer, c, &group, given, &orders[at]))
             .map_err(|problem| format!("layer {:?}: {problem}", layer.name))?;
         for (index, is_weight, data) in tensors {
-            let p = if is_weight { &parameters.trainable()[index] } else { &parameters.running()[index] };
-            let flat = if is_weight { &mut weights } else { &mut state };
+            let (p, flat) = match is_weight {
+                true => (&parameters.trainable()[index], &mut values.weights),
+                false => (&parameters.running()[index], &mut values.running),
+            };
             if data.len() != p.shape.len() {
                 return Err(format!("{} has {} numbers, {} needs {}", group.name, data.len(), p.name, p.shape));
             }
@@ -123,7 +125,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         Scale::UNIT
     });
     let normalization = scale.of_model()?;
-    let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+    let mut file = ModelFile::new(&network, &parameters, &values);
     file.set_class_names(&class_names);
     store_normalization(&mut file, normalization);
     file.set("imported", "tensors of PyTorch");

@@ -141,7 +141,7 @@ impl Build<'_> {
             };
             let shape = graph.shape(*weight).clone();
             let matrix = graph.reshape(*weight, [shape.rows(), shape.last()])?;
-            let place = parameters.state_place(*index);
+            let place = parameters.running_place(*index);
             let mut vectors = graph.read(&place);
             if iterate {
                 vectors = graph.apply(PowerIteration, &[matrix, vectors])?;

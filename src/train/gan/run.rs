@@ -246,7 +246,7 @@ impl GanRun<'_> {
         let test = this.test()?;
         this.animate()?;
         this.run.folder.forget_previous();
-        let best_epoch = this.run.folder.load_best()?.number(EPOCH, &this.run.folder.best())?;
+        let best_epoch = this.run.folder.load_best()?.number(EPOCH)?;
         Ok(GanOutcome::Finished { test, best_epoch, epochs, seconds: started.elapsed().as_secs_f64() })
     }
 }
@@ -273,7 +273,9 @@ impl Loop<'_> {
         while self.round < total {
             if self.run.stop.load(Ordering::Relaxed) {
                 // A second Ctrl-C ends the program, and with it the wait for a file that another program has open.
-                while !self.is_saved(&mut pacing, false)? {}
+                while pacing.saved_at != Some(self.round) {
+                    self.try_to_save(&mut pacing, false)?;
+                }
                 return Ok(Some(self.round));
             }
             let began = Instant::now();
@@ -288,17 +290,19 @@ impl Loop<'_> {
             let ends = self.round == to;
             let is_best = ends && self.end_of_epoch(epoch)?;
             if pacing.is_due(ends) {
-                self.is_saved(&mut pacing, is_best)?;
+                self.try_to_save(&mut pacing, is_best)?;
             }
         }
-        while pacing.is_held && !self.is_saved(&mut pacing, false)? {}
+        while pacing.is_held {
+            self.try_to_save(&mut pacing, false)?;
+        }
         Ok(None)
     }
 
-    /// Saves, and returns whether that was possible.
-    fn is_saved(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<bool, TrainError> {
+    /// Saves, unless another program has a file of the run open.
+    fn try_to_save(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<(), TrainError> {
         let saving = self.save(is_best);
-        pacing.saved(saving, |held| (self.run.report)(GanEvent::Warning(held)))
+        pacing.saved(self.round, saving, |held| (self.run.report)(GanEvent::Warning(held)))
     }
 
     /// Different pictures share a group in every epoch, so that the discriminator cannot memorise groups.
@@ -412,12 +416,9 @@ impl Loop<'_> {
     /// The test set is touched here, once, with the generator that measurements chose.
     fn test(&mut self) -> Result<Option<Measures>, TrainError> {
         let Some(quality) = self.quality.take() else { return Ok(None) };
-        let path = self.run.folder.best();
         let best = self.run.folder.load_best()?;
         let parameters = self.steps.generator.inference_parameters();
-        let weights = best.flat(PREFIX, parameters.trainable(), parameters.total(), &path)?;
-        let running = best.flat(PREFIX, parameters.running(), parameters.total_state(), &path)?;
-        parameters.send(self.run.device, &weights, &running)?;
+        parameters.send(self.run.device, &best.values(PREFIX, &parameters)?)?;
         let labels = self.run.data.test.labels.clone();
         let generated = self.generated(&labels)?;
         let data = &self.run.data;

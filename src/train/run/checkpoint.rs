@@ -1,7 +1,7 @@
 //! What a classifier's run saves to resume from, and how that is read back; and the model that it keeps.
 
 use super::{Loop, Run};
-use crate::models::ModelFile;
+use crate::models::{ModelFile, Values};
 use crate::run_files::METRICS;
 use crate::train::keeping::Best;
 use crate::train::metrics::{Curves, Metrics, Set};
@@ -16,7 +16,7 @@ pub(super) fn state_of(
     epochs: Epochs,
 ) -> Result<State, TrainError> {
     let [step, seed] = checkpoint.clock("step", epochs.total())?;
-    Ok(State { step, seed, learned: classifier.learner.learned(&checkpoint.file, "", &checkpoint.path)? })
+    Ok(State { step, seed, learned: classifier.learner.learned(&checkpoint.file, "")? })
 }
 
 /// All metrics that a folder has.
@@ -66,9 +66,9 @@ impl Run<'_> {
 }
 
 impl Loop<'_, '_> {
-    /// A model file of given weights, with the validation accuracy of the best.
-    fn model_file(&self, weights: &[f32], running: &[f32]) -> ModelFile {
-        let mut file = self.course.model_file(weights, running);
+    /// A model file of given values, with the validation accuracy of the best.
+    fn model_file(&self, values: &Values) -> ModelFile {
+        let mut file = self.course.model_file(values);
         if self.best.epoch > 0 {
             file.set("validation_accuracy", format!("{:.5}", self.best.score));
         }
@@ -84,13 +84,13 @@ impl Loop<'_, '_> {
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         // Nothing is kept of a state that a run cannot resume from: the best stays that of the last checkpoint.
         let state = self.course.state(self.run.device)?;
-        let mut file = self.model_file(&state.learned.weights, &state.learned.running);
+        let mut file = self.model_file(&state.learned.values);
         file.add_u32("clock", &[state.step, state.seed]);
         self.course.classifier.learner.add_to(&mut file, "", &state.learned);
         let mut best = None;
         if is_best {
-            let (weights, running) = self.course.inference(self.run.device)?;
-            best = Some(self.model_file(&weights, &running));
+            let values = self.course.inference(self.run.device)?;
+            best = Some(self.model_file(&values));
         }
         let (folder, settings) = (&self.run.folder, &self.run.settings);
         let curves =

@@ -18,7 +18,7 @@ const CRITIC: &str = "discriminator/";
 const JUDGE_DIGEST: &str = "judge_digest";
 
 /// Refuses to resume with a judge other than the one that chose the best so far. Files of older versions do not name it.
-pub(super) fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Judge) -> Result<(), TrainError> {
+pub(super) fn same_judge(Checkpoint { file, .. }: &Checkpoint, judge: &Judge) -> Result<(), TrainError> {
     match file.metadata.get(JUDGE_DIGEST) {
         Some(was) if *was != judge.digest => {
             let reason = format!(
@@ -26,7 +26,7 @@ pub(super) fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Jud
                  judges cannot be compared. Put the old one back, say with --judge where it is, or start a new run",
                 judge.name, judge.digest
             );
-            Err(TrainError::Resume { path: path.clone(), reason })
+            Err(TrainError::Resume { path: file.name.clone(), reason })
         }
         _ => Ok(()),
     }
@@ -35,9 +35,8 @@ pub(super) fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Jud
 /// What a checkpoint holds, fitted to the steps.
 pub(super) fn state_of(checkpoint: &Checkpoint, steps: &GanSteps) -> Result<GanState, TrainError> {
     let [round, seed] = checkpoint.clock("round", steps.epochs.total())?;
-    let Checkpoint { file, path, .. } = checkpoint;
-    let generator = steps.generator.learned(file, PREFIX, path)?;
-    Ok(GanState { round, seed, generator, discriminator: steps.discriminator.learned(file, CRITIC, path)? })
+    let generator = steps.generator.learned(&checkpoint.file, PREFIX)?;
+    Ok(GanState { round, seed, generator, discriminator: steps.discriminator.learned(&checkpoint.file, CRITIC)? })
 }
 
 /// All metrics that a folder has.
@@ -76,7 +75,7 @@ impl GanRun<'_> {
             let reason = "it is of an older version, which does not say by which judge it was measured. Put the judge \
                           back where it was, and leave out --judge"
                 .into();
-            return Err(TrainError::Resume { path: kept.path.clone(), reason });
+            return Err(TrainError::Resume { path: kept.file.name.clone(), reason });
         }
         same_judge(kept, judge)
     }
@@ -140,11 +139,9 @@ impl Loop<'_> {
 
     /// The generator alone, as it is sampled from: averaged weights and their statistics.
     fn best_file(&mut self) -> Result<ModelFile, TrainError> {
-        let (weights, running) = self.steps.generator.inference(self.run.device)?;
-        let parameters = &self.steps.generator.parameters;
+        let values = self.steps.generator.inference(self.run.device)?;
         let mut file = self.file();
-        file.add_flat(PREFIX, parameters.trainable(), &weights);
-        file.add_flat(PREFIX, parameters.running(), &running);
+        file.add_values(PREFIX, &self.steps.generator.parameters, &values);
         Ok(file)
     }
 
@@ -159,8 +156,7 @@ impl Loop<'_> {
             (&self.steps.generator, PREFIX, &state.generator),
             (&self.steps.discriminator, CRITIC, &state.discriminator),
         ] {
-            file.add_flat(prefix, learner.parameters.trainable(), &learned.weights);
-            file.add_flat(prefix, learner.parameters.running(), &learned.running);
+            file.add_values(prefix, &learner.parameters, &learned.values);
             learner.add_to(&mut file, prefix, learned);
         }
         let curves = self.metrics.picture(&self.run.settings.model)?;
