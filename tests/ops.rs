@@ -86,7 +86,7 @@ fn what_is_no_number_is_hidden_by_no_maximum_on_any_device() {
     // A run that has gone wrong would go on unnoticed, and a broken network would be right about some images.
     for (name, open) in golden::devices("what_is_no_number_is_hidden_by_no_maximum_on_any_device") {
         let (mut store, mut graph, mut device) = (Store::default(), Graph::new(), open());
-        let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+        let mut stored = |tensor: Tensor| store.place("", tensor);
         let image = stored(Tensor::f32([1, 2, 2, 4]));
         let [logits, pairs] = [[4, 4], [16, 1]].map(|dims| Place { tensor: Tensor::f32(dims), ..image.clone() });
         let [labels, clock] = [4, 2].map(|len| stored(Tensor::u32([len])));
@@ -128,7 +128,7 @@ fn what_is_no_number_is_hidden_by_no_maximum_on_any_device() {
 #[test]
 fn the_work_of_an_op_is_told_in_multiplications_and_additions_and_in_all_bytes_that_it_touches() {
     let (mut store, mut graph) = (Store::default(), Graph::new());
-    let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+    let mut stored = |tensor: Tensor| store.place("", tensor);
     let [x, weight] = [[1, 4, 4, 1], [3, 3, 1, 2]].map(|dims| stored(Tensor::f32(dims)));
     let out = stored(Tensor::f32([1, 2, 2, 2]));
     let [x, weight] = [&x, &weight].map(|place| graph.read(place));
@@ -286,10 +286,7 @@ fn a_loop_that_a_driver_on_the_cpu_would_leave_unfinished_is_refused() {
         adapter.info.class = class;
         let mut gpu = Gpu::open(&adapter).unwrap();
         let (mut store, mut graph) = (Store::default(), Graph::new());
-        let [x, out] = [(); 2].map(|()| {
-            let tensor = Tensor::f32([1, 100_000]);
-            Place { buffer: store.add("", tensor.len()), offset: 0, tensor }
-        });
+        let [x, out] = [(); 2].map(|()| store.place("", Tensor::f32([1, 100_000])));
         let x = graph.read(&x);
         let shares = graph.apply(Softmax, &[x]).unwrap();
         graph.assign(shares, out).unwrap();

@@ -71,8 +71,8 @@ impl Convolution {
         let mut stored = |tensor: Tensor| store.place("", tensor);
         let inputs = [Tensor::f32([n, h, w, c]), Tensor::f32([r, s, c, k])].map(&mut stored);
         let [image, weight] = [graph.read(&inputs[0]), graph.read(&inputs[1])];
-        // Stored values are 32-bit; what a step makes of them can be halved. These halves of some numbers stay exact, and
-        // their derivative is folded into the convolution's.
+        // Stored values are 32-bit; what a step makes of them can be halved. Halving keeps these exact, and the
+        // activation's derivative is folded into the convolution's.
         let x = graph.apply(Activation(Act::Leaky(0.5)), &[image])?;
         let convolve = if self.transposed { conv2d_transposed } else { conv2d };
         let made = convolve(&mut graph, x, weight, self.stride, self.padding)?;
@@ -127,4 +127,18 @@ fn words(seed: u32, count: usize) -> Vec<u32> {
         ((state >> 24) as f32 / 128.0 - 1.0).to_bits()
     };
     (0..count).map(next).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_activations_derivative_is_made_by_the_convolution_that_makes_its_input() {
+        for convolution in convolutions() {
+            let plan = convolution.plan().unwrap();
+            let mut names = plan.dispatches.iter().map(|dispatch| dispatch.op.name());
+            assert!(names.all(|name| name != "activation.grad_x"), "{convolution:?}");
+        }
+    }
 }

@@ -134,6 +134,9 @@ fn representatives() -> Vec<Case> {
     cases
 }
 
+/// Raised when the check looks at more: what passed until then is checked anew.
+const LOOK: u32 = 2;
+
 /// A file in the cache folder that records what was found to be right.
 struct Record {
     path: PathBuf,
@@ -142,7 +145,7 @@ struct Record {
 
 impl Record {
     fn of(cache: &Path, info: &AdapterInfo) -> Record {
-        let text = info.identity();
+        let text = format!("{}look {LOOK}\n", info.identity());
         Record { path: cache::entry(cache, "devices", &text, "txt"), text }
     }
 

@@ -115,12 +115,16 @@ fn read(folder: &Path, mut listings: [Listing; 2], classes: usize, reading: &Rea
     };
     let (image, mut chosen) = image_of(&listings, reading);
     let [(mut train, of_train), (mut test, of_test)] = decoded(&mut listings, image)?;
-    let left_out: Vec<String> = of_train.into_iter().chain(of_test).collect();
+    let mut left_out: Vec<String> = of_train.into_iter().chain(of_test).collect();
     if !left_out.is_empty() {
         // A picture that breaks off tells its size nevertheless: the others alone may share one.
         let (of_others, remark) = image_of(&listings, reading);
         if of_others != image {
-            [(train, _), (test, _)] = decoded(&mut listings, of_others)?;
+            // Two sets at once may be more than there is room for.
+            drop((train, test));
+            let [(again, of_train), (tested, of_test)] = decoded(&mut listings, of_others)?;
+            (train, test) = (again, tested);
+            left_out.extend(of_train.into_iter().chain(of_test));
         }
         chosen = remark;
     }

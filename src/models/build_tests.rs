@@ -223,11 +223,8 @@ fn each_batch_norm_moves_its_statistics_by_its_own_momentum() {
       { add = ["quick", "slow"] },
     ]"#;
     let (mut store, parameters, network) = declare(&Architecture::parse(text, "net.toml").unwrap(), [1, 2, 1], None);
-    let mut place = |name: &str, tensor: Tensor| {
-        let buffer = store.add(name, tensor.len());
-        crate::graph::Place { buffer, offset: 0, tensor }
-    };
-    let (clock, images) = (place("clock", Tensor::u32([2])), place("images", Tensor::f32([2, 1, 2, 1])));
+    let clock = store.place("clock", Tensor::u32([2]));
+    let images = store.place("images", Tensor::f32([2, 1, 2, 1]));
     let mut graph = Graph::new();
     let (clock, x) = (graph.read(&clock), graph.read(&images));
     let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock, pass: 0, passes: 1 }).unwrap();

@@ -253,24 +253,27 @@ fn variances_survive_large_means() {
 
 #[test]
 fn losses_of_two_tensors_have_the_slope_of_their_definition() {
-    let (x, target) = (numbers(35, 8), numbers(35, 9).iter().map(|t| t.abs()).collect::<Vec<f32>>());
+    // Beyond 1 on either side, where the hinge is flat.
+    let x: Vec<f32> = numbers(35, 8).iter().map(|x| 3.0 * x).collect();
+    let target: Vec<f32> = numbers(35, 9).iter().map(|t| t.abs()).collect();
     let inputs = vec![floats(&[5, 7], &x), floats(&[5, 7], &target)];
-    let mse = run(&mut Cpu::new(), &inputs, |graph, v| {
-        let loss = graph.apply(Pairwise::Mse, v)?;
-        grad(graph, loss, &v[..1])
-    });
-    let bce = run(&mut Cpu::new(), &inputs, |graph, v| {
-        let loss = graph.apply(Pairwise::Bce, v)?;
-        grad(graph, loss, &v[..1])
-    });
     let mean = |x: &[f64], f: &dyn Fn(f64, f64) -> f64| {
         x.iter().zip(&target).map(|(x, t)| f(*x, f64::from(*t))).sum::<f64>() / x.len() as f64
     };
-    let wanted = differences(&exact(&x), |x| mean(x, &|x, t| (x - t) * (x - t)));
-    assert_near("mse", &mse[0], &wanted, 1e-5);
     let log = |x: f64| (1.0 / (1.0 + (-x).exp())).ln();
-    let wanted = differences(&exact(&x), |x| mean(x, &|x, t| -t * log(x) - (1.0 - t) * log(-x)));
-    assert_near("binary cross entropy", &bce[0], &wanted, 1e-5);
+    for loss in Pairwise::ALL {
+        let got = run(&mut Cpu::new(), &inputs, |graph, v| {
+            let loss = graph.apply(loss, v)?;
+            grad(graph, loss, &v[..1])
+        });
+        let of_one = |x: f64, t: f64| match loss {
+            Pairwise::Mse => (x - t) * (x - t),
+            Pairwise::Bce => -t * log(x) - (1.0 - t) * log(-x),
+            Pairwise::Hinge => (1.0 - (2.0 * t - 1.0) * x).max(0.0),
+        };
+        let wanted = differences(&exact(&x), |x| mean(x, &of_one));
+        assert_near(&format!("{loss:?}"), &got[0], &wanted, 1e-5);
+    }
 }
 
 #[test]

@@ -83,7 +83,8 @@ impl Columns {
 
     /// What Kaggle, which wants numbers, gets for each class: the names if they are all numbers, else their positions.
     fn numbers(&self) -> Vec<String> {
-        match self.class_names.iter().all(|name| name.parse::<i64>().is_ok()) {
+        // Whoever reads a number takes +1 for 1.
+        match self.class_names.iter().all(|name| !name.starts_with('+') && name.parse::<i64>().is_ok()) {
             true => self.class_names.clone(),
             false => (0..self.class_names.len()).map(|class| class.to_string()).collect(),
         }

@@ -80,4 +80,6 @@ fn kaggle_gets_its_two_columns_with_the_classes_numbers() {
     let digits = Columns { class_names: ["3", "8"].map(String::from).into(), ..columns(None, 1, false) };
     assert_eq!(digits.numbering(), None);
     assert_eq!(submitted(digits), "ImageId,Label\n1,8\n");
+    let signed = Columns { class_names: ["3", "+8"].map(String::from).into(), ..columns(None, 1, false) };
+    assert_eq!(signed.numbering().as_deref(), Some("0 is 3, 1 is +8"));
 }

@@ -79,6 +79,7 @@ fn last_input_before(inputs: &[Value], node: Value) -> bool {
 mod tests {
     use super::super::testing::ops;
     use crate::graph::{Graph, GraphError, Store, Value};
+    use crate::ops::Dropout;
     use crate::ops::activation::{Act, Activation};
     use crate::ops::batch_norm::Apply;
     use crate::ops::conv2d::{Padding, conv2d};
@@ -135,14 +136,13 @@ mod tests {
 
     #[test]
     fn nothing_is_folded_into_an_op_that_would_then_do_it_too_early_or_for_other_channels() {
-        use crate::graph::Place;
-        use crate::ops::Dropout;
+        type Make = dyn Fn(&mut Graph, [Value; 6]) -> Result<Value, GraphError>;
         let mut store = Store::default();
-        let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+        let mut stored = |tensor: Tensor| store.place("", tensor);
         let [a, b, out] = [(); 3].map(|()| stored(Tensor::f32([4, 4])));
         let [stats, affine] = [(); 2].map(|()| stored(Tensor::f32([2, 4])));
         let (bias, clock) = (stored(Tensor::f32([8])), stored(Tensor::u32([2])));
-        let made = |make: &dyn Fn(&mut Graph, [Value; 6]) -> Result<Value, GraphError>| {
+        let made = |make: &Make| {
             let mut graph = Graph::new();
             let given = [&a, &b, &stats, &affine, &bias, &clock].map(|place| graph.read(place));
             let made = make(&mut graph, given).unwrap();
