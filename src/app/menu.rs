@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::interchange::{self, Wishes};
 use crate::models::{ModelFile, SHIPPED, is_foreign_name};
+use crate::run_files::SNAPSHOTS;
 use crate::train::Folder;
 
 /// How many files and runs of a folder are listed at most.
@@ -108,7 +109,7 @@ impl Menu {
 
 /// The run that a snapshot's path belongs to, and the step.
 pub fn snapshot(path: &Path) -> Option<(&Path, usize)> {
-    let folder = path.parent().filter(|folder| folder.ends_with("snapshots"))?;
+    let folder = path.parent().filter(|folder| folder.ends_with(SNAPSHOTS))?;
     Some((folder.parent()?, path.file_stem()?.to_str()?.parse().ok()?))
 }
 

@@ -79,7 +79,6 @@ fn shifted(set: &ImageSet, down: isize, right: isize, background: u8) -> Vec<u8>
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::data::mnist;
     use crate::device::cpu::Cpu;

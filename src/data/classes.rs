@@ -286,7 +286,7 @@ fn listed(kinds: &BTreeMap<String, usize>) -> String {
 }
 
 /// Whether a folder belongs to a run or to a sweep, whose curves, snapshots and sheets are no pictures to learn from.
-fn is_run(folder: &Path) -> bool {
+fn is_output(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
     let is_sweep = has("sweep.csv") && has("sweep.md");
     let kept = [ARCHITECTURE, LAST, BEST];
@@ -306,7 +306,7 @@ pub(super) fn below(folder: &Path) -> impl Iterator<Item = Found> {
         let Some(parent) = path.parent() else { return false };
         let known = newest.as_ref().filter(|(path, _)| path == parent).map(|(_, in_run)| *in_run);
         let in_run = known.unwrap_or_else(|| {
-            let in_run = parent.ancestors().take_while(|above| above.starts_with(folder)).any(is_run);
+            let in_run = parent.ancestors().take_while(|above| above.starts_with(folder)).any(is_output);
             newest = Some((parent.into(), in_run));
             in_run
         });

@@ -46,12 +46,11 @@ impl Judge {
     /// Adds the built-in judge, or a classifier of the user's own, to a store. The caller then allocates the store and
     /// calls [`Judge::upload`], once each.
     pub fn declare(store: &mut Store, file: Option<&Path>) -> Result<Judge, InferError> {
-        let (file, name) = match file {
-            Some(path) => (ModelFile::open(path)?, path),
-            None => (ModelFile::shipped("judge")?, Path::new("the built-in judge")),
+        let file = match file {
+            Some(path) => ModelFile { name: path.into(), ..ModelFile::open(path)? },
+            None => ModelFile { name: "the built-in judge".into(), ..ModelFile::shipped("judge")? },
         };
-        let file = ModelFile { name: name.into(), ..file };
-        let name = name.display().to_string();
+        let name = file.name.display().to_string();
         let class_names = file.class_names()?;
         let (network, parameters) = file.network(store, "judge")?;
         let values = file.values("", &parameters)?;

@@ -62,7 +62,7 @@ impl Draft {
                 let own = |p: &&Parameter| p.name == full;
                 let (p, flat) = match parameters.trainable().iter().find(own) {
                     Some(p) => (p, &mut values.weights),
-                    None => match parameters.running().iter().find(own) {
+                    None => match parameters.statistics().iter().find(own) {
                         Some(p) => (p, &mut values.running),
                         None => return Err(format!("{full}: no layer asks for this tensor")),
                     },

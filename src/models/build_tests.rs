@@ -85,7 +85,7 @@ fn names_count_each_kind_and_places_do_not_overlap() {
     let names: Vec<&str> = parameters.trainable().iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names[..4], ["conv1.weight", "bn1.affine", "conv2.weight", "bn2.affine"]);
     assert_eq!(names[8..], ["dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias"]);
-    assert_eq!(parameters.running()[3].name, "bn4.running");
+    assert_eq!(parameters.statistics()[3].name, "bn4.running");
     let mut end = 0;
     for p in parameters.trainable() {
         assert!(p.offset >= end && p.offset.is_multiple_of(ALIGNMENT));
@@ -171,7 +171,7 @@ fn a_forward_pass_reads_each_weight_once_and_its_derivatives_reach_all() {
         let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock, pass: 0, passes: 1 }).unwrap();
         assert_eq!(graph.dims(forward.out), [3, 10]);
         assert_eq!(forward.weights.len(), parameters.trainable().len());
-        assert_eq!(forward.running.len(), parameters.running().len());
+        assert_eq!(forward.running.len(), parameters.statistics().len());
         let loss = Sum::mean(&mut graph, forward.out).unwrap();
         let grads = grad(&mut graph, loss, &forward.weights).unwrap();
         for (i, (grad, p)) in grads.iter().zip(parameters.trainable()).enumerate() {
@@ -237,7 +237,7 @@ fn each_batch_norm_moves_its_statistics_by_its_own_momentum() {
     let plan = device.prepare(&Plan::new(&graph)).unwrap();
     device.run(&[plan], 1).unwrap();
     let running = device.read_f32(parameters.running, 0, parameters.total_running()).unwrap();
-    for (norm, wanted) in parameters.running().iter().zip([[2.0f32, 3.0], [1.0, 2.0]]) {
+    for (norm, wanted) in parameters.statistics().iter().zip([[2.0f32, 3.0], [1.0, 2.0]]) {
         let found = &running[norm.offset..][..2];
         assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{}: {found:?}", norm.name);
     }
@@ -388,7 +388,7 @@ fn a_variance_below_nought_is_refused_and_a_mean_is_not() {
     let (_, parameters, network) = of_builtin("standard");
     let values = |at: fn(usize) -> usize| {
         let mut values = parameters.initial(1);
-        let norm = &parameters.running()[0];
+        let norm = &parameters.statistics()[0];
         values.running[norm.offset + at(norm.shape.len())] = -0.5;
         ModelFile::new(&network, &parameters, &values).values("", &parameters)
     };

@@ -84,7 +84,7 @@ impl ModelFile {
     /// If values are shorter than their buffer, like indexing a slice.
     pub fn add_values(&mut self, prefix: &str, parameters: &Parameters, values: &Values) {
         self.add_flat(prefix, parameters.trainable(), &values.weights);
-        self.add_flat(prefix, parameters.running(), &values.running);
+        self.add_flat(prefix, parameters.statistics(), &values.running);
     }
 
     /// Adds the tensors of a flat buffer, each named `prefix` followed by its parameter's name: `average/conv1.weight`.
@@ -308,7 +308,7 @@ impl ModelFile {
     /// must be there, finite and of the right shape. Tensors that no parameter asks for are left to other readers.
     pub fn values(&self, prefix: &str, parameters: &Parameters) -> Result<Values, ModelError> {
         let weights = self.flat(prefix, parameters.trainable(), parameters.total())?;
-        Ok(Values { weights, running: self.flat(prefix, parameters.running(), parameters.total_running())? })
+        Ok(Values { weights, running: self.flat(prefix, parameters.statistics(), parameters.total_running())? })
     }
 
     /// The tensors of one flat buffer of `total` words: the inverse of [`ModelFile::add_flat`].

@@ -116,7 +116,7 @@ impl Parameters {
     pub fn trainable(&self) -> &[Parameter] {
         &self.trainable
     }
-    pub fn running(&self) -> &[Parameter] {
+    pub fn statistics(&self) -> &[Parameter] {
         &self.statistics
     }
 

@@ -257,8 +257,8 @@ impl Folder {
 /// An empty file that a process holds locked while it trains.
 const LOCK: &str = ".lock";
 
-/// The number that a run's folder is called by: at least four digits and at most six. Other names, such as one that
-/// begins with a date, are not this program's.
+/// The number that a run's folder is called by: four to six digits, which a date of eight is not. One that is written
+/// `2024-01-01` counts as 2024.
 fn run_number(name: &str) -> Option<u32> {
     let (digits, _) = name.split_once('-')?;
     let number = digits.parse::<u32>().ok().filter(|number| *number < 1_000_000)?;

@@ -182,7 +182,7 @@ impl Learner {
 /// Weights and running statistics as they are on the device.
 fn values(device: &mut dyn Device, p: &Parameters) -> Result<Values, DeviceError> {
     let weights = read(device, p.weights, p.total(), p.trainable())?;
-    Ok(Values { weights, running: read(device, p.running, p.total_running(), p.running())? })
+    Ok(Values { weights, running: read(device, p.running, p.total_running(), p.statistics())? })
 }
 
 /// A flat buffer with zeros between its tensors: shaders that write in vectors of four leave values there that belong

@@ -17,7 +17,7 @@ pub(super) struct Pacing {
     /// Length of the next chunk, in windows.
     chunk: usize,
     saved: Instant,
-    /// The step of the newest checkpoint that this process has written.
+    /// The step of the newest checkpoint, if there is one.
     pub saved_at: Option<usize>,
     /// Whether the last checkpoint is still to be written.
     pub is_held: bool,

@@ -251,6 +251,7 @@ impl Loop<'_, '_> {
             self.save_snapshot()?;
         }
         let mut pacing = Pacing::new(epochs.start(1) / ROWS_PER_EPOCH, RING, CHUNK, CHECKPOINT);
+        pacing.saved_at = (self.course.step > 0).then_some(self.course.step);
         while self.course.step < total && !self.out_of_patience() {
             if self.run.stop.load(Ordering::Relaxed) {
                 // A second Ctrl-C ends the program, and with it the wait for a file that another program has open.

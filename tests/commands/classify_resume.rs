@@ -52,7 +52,7 @@ fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_other_journals_a
     }
     let journal = place.text("table.csv.partial");
     let (_, records) = journal.split_once('\n').unwrap();
-    // As version 0.1.0 begins it.
+    // A first line that does not say its form.
     place.write("table.csv.partial", format!("{{\"--top\":\"2\",\"--views\":\"1\"}}\n{records}"));
     let words = ["table.csv.partial: was begun by another version of this program", "start over with --force"];
     place.refused(&format!("{line} --resume"), &words);

@@ -159,7 +159,7 @@ fn three_rounds_with_everything_switched_on_are_the_same_on_both_devices() {
             // At first, weights move by the sign of a gradient, which is arbitrary where that is zero but for rounding.
             for (tensors, cpu, gpu) in [
                 (parameters.trainable(), &cpu.moments[0], &gpu.moments[0]),
-                (parameters.running(), &cpu.values.running, &gpu.values.running),
+                (parameters.statistics(), &cpu.values.running, &gpu.values.running),
             ] {
                 for tensor in tensors {
                     let [cpu, gpu] = [cpu, gpu].map(|all| &all[tensor.offset..][..tensor.shape.len()]);
@@ -205,7 +205,7 @@ fn the_vectors_of_spectral_norm_come_to_be_singular_vectors_of_their_weights() {
     let (steps, _, state) = against_a_still_discriminator(GanLoss::Hinge, true);
     let (parameters, Values { weights, running }) = (&steps.discriminator.parameters, state.discriminator.values);
     let mut found = 0;
-    for both in parameters.running() {
+    for both in parameters.statistics() {
         let Some(name) = both.name.strip_suffix(".vectors") else { continue };
         let weight = parameters.trainable().iter().find(|weight| weight.name == name).unwrap();
         let matrix = &weights[weight.offset..][..weight.shape.len()];

@@ -96,7 +96,7 @@ pub fn untrained(name: &str) -> ModelFile {
     let architecture = inkgrad::models::builtin(name).unwrap();
     let (network, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
     let mut initial = parameters.initial(7);
-    for p in parameters.running() {
+    for p in parameters.statistics() {
         let rows = &mut initial.running[p.offset..][..p.shape.len()];
         let (mean, variance) = rows.split_at_mut(p.shape.last());
         mean.iter_mut().enumerate().for_each(|(i, x)| *x = 0.1 * (i as f32).cos());

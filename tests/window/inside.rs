@@ -142,6 +142,9 @@ fn the_nearest_training_digits_are_those_of_the_drawing_as_it_is_looked_into() {
     window.harness.get_by_label("As MNIST").click();
     window.harness.step();
     window.until("it has others as drawn", |window| !found(window).is_empty() && found(window) != prepared);
+    window.harness.get_by_label("As MNIST").click();
+    window.harness.step();
+    window.until("prepared, it has those it had", |window| found(window) == prepared);
 }
 
 /// The window with the focus on the slider of a run's snapshots.

@@ -227,7 +227,6 @@ impl<'a> Place<'a> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::device::cpu::Cpu;
     use crate::infer::look::{Look, Wanted};

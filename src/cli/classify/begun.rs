@@ -16,7 +16,7 @@ use crate::pictures::source::Shard;
 use crate::pictures::{path_text, visible};
 use crate::words::shell;
 
-/// The form of the journals that are written and read. Version 0.1.0 writes others, which do not say which they have.
+/// The form of the journals that are written and read. A first line that does not say it is of an older one.
 const FORM: u32 = 2;
 
 /// Files that are made at the end, of all that is in the journal: they may also be asked for, or put elsewhere, when a

@@ -245,7 +245,7 @@ mod tests {
         drop(Journal::start(&path, &begun("in --top 5")).unwrap());
         let error = resumed(&path).unwrap_err().to_string();
         assert!(error.contains("was begun with --top 5, not with --top 2. Continue"), "{error}");
-        // As version 0.1.0 begins it.
+        // A first line that does not say its form.
         std::fs::write(&path, "{\"--top\":\"2\"}\n").unwrap();
         let error = format!("{:#}", resumed(&path).unwrap_err());
         assert!(error.contains("a.partial: was begun by another version of this program"), "{error}");

@@ -148,7 +148,7 @@ impl Anatomy {
 
     /// Running statistics `[2, c]`.
     pub(super) fn statistics(&self, index: Option<usize>) -> Option<&[f32]> {
-        let parameter = self.parameters.running().get(index?)?;
+        let parameter = self.parameters.statistics().get(index?)?;
         Some(&self.values.running[parameter.offset..][..parameter.shape.len()])
     }
 

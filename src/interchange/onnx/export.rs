@@ -62,7 +62,7 @@ fn classifier(model: &ModelFile) -> Result<GraphProto, ModelError> {
     let std = writer.float("std", std);
     writer.node("Sub", &["image", &mean], "shifted", vec![]);
     writer.node("Div", &["shifted", &std], "normalized", vec![]);
-    let out = writer.network(&network, &model.name, "normalized", "")?;
+    let out = writer.network(&network, model, "normalized", "")?;
     writer.rename(&out, "logits");
     writer.node("Softmax", &["logits"], "probabilities", vec![int("axis", 1)]);
 
@@ -96,7 +96,7 @@ fn generator(model: &ModelFile) -> Result<GraphProto, ModelError> {
     let depth = writer.ints("classes", &[classes as i64]);
     let off_on = writer.floats("off_on", &[2], &[0.0, 1.0]);
     writer.node("OneHot", &["label", &depth, &off_on], "label_one_hot", vec![int("axis", -1)]);
-    let out = writer.network(&network, &model.name, "noise", "label_one_hot")?;
+    let out = writer.network(&network, model, "noise", "label_one_hot")?;
     let (mean, std) = (writer.float("mean", mean), writer.float("std", std));
     writer.node("Mul", &[&out, &std], "scaled", vec![]);
     writer.node("Add", &["scaled", &mean], "image", vec![]);

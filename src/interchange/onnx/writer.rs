@@ -1,10 +1,8 @@
 //! Layers as nodes of an ONNX graph.
 
-use std::path::Path;
-
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute};
 use crate::interchange::layout::{kernel_to_torch, transposed_to_torch};
-use crate::models::{Built, Conv, Kind, ModelError, Network, Nonlinearity, Parameters, Source, Values, by};
+use crate::models::{Built, Conv, Kind, ModelError, ModelFile, Network, Nonlinearity, Parameters, Source, Values, by};
 
 /// A graph that is being written. A layer's output is called by the layer's name and `.out`.
 pub struct Writer<'a> {
@@ -45,8 +43,14 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes all layers, starting from `input`; returns the name of the last one's output.
-    pub fn network(&mut self, network: &Network, path: &Path, input: &str, label: &str) -> Result<String, ModelError> {
+    /// Writes all layers of a model, starting from `input`; returns the name of the last one's output.
+    pub fn network(
+        &mut self,
+        network: &Network,
+        model: &ModelFile,
+        input: &str,
+        label: &str,
+    ) -> Result<String, ModelError> {
         let mut outputs: Vec<String> = Vec::new();
         let classes = [network.classes.unwrap_or(0)];
         let whole = |source: &Source| match source {
@@ -65,10 +69,8 @@ impl Writer<'_> {
                 })
                 .collect();
             let from = layer.inputs.first().map_or(&network.input[..], whole);
-            let out = self.layer(layer, from, &names).map_err(|problem| {
-                let problem = format!("layer {:?}: {problem}", layer.name);
-                ModelError::File { path: path.to_owned(), problem }
-            })?;
+            let refused = |problem| model.refuse(format!("layer {:?}: {problem}", layer.name));
+            let out = self.layer(layer, from, &names).map_err(refused)?;
             outputs.push(out);
         }
         Ok(outputs.pop().unwrap_or_else(|| input.to_string()))
@@ -193,7 +195,7 @@ impl Writer<'_> {
             return Err(format!("ONNX normalizes images and rows of numbers, not {}", by(&layer.output)));
         }
         let weight = self.weight(layer).to_vec();
-        let running = layer.running.map(|at| &self.parameters.running()[at]);
+        let running = layer.running.map(|at| &self.parameters.statistics()[at]);
         let running = running.map_or(&[][..], |p| &self.values.running[p.offset..][..p.shape.len()]).to_vec();
         let c = running.len() / 2;
         let (gamma, beta) = if scale { weight.split_at(c) } else { (&[][..], &weight[..]) };

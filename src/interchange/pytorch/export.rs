@@ -58,7 +58,7 @@ pub fn export(model: &ModelFile) -> Result<Vec<u8>, ModelError> {
                 let gamma = if *scale { to_theirs(given, gamma) } else { vec![1.0; c] };
                 add("weight", &[c], gamma);
                 add("bias", &[c], to_theirs(given, beta));
-                let statistics = layer.running.map(|index| &parameters.running()[index]);
+                let statistics = layer.running.map(|index| &parameters.statistics()[index]);
                 if let Some(p) = statistics {
                     let (mean, variance) = running[p.offset..][..p.shape.len()].split_at(c);
                     add("running_mean", &[c], to_theirs(given, mean));

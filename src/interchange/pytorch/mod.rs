@@ -105,7 +105,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         for (index, is_weight, data) in tensors {
             let (p, flat) = match is_weight {
                 true => (&parameters.trainable()[index], &mut values.weights),
-                false => (&parameters.running()[index], &mut values.running),
+                false => (&parameters.statistics()[index], &mut values.running),
             };
             if data.len() != p.shape.len() {
                 return Err(format!("{} has {} numbers, {} needs {}", group.name, data.len(), p.name, p.shape));

@@ -267,6 +267,7 @@ impl Loop<'_> {
         let flops = self.steps.flops().max(1);
         let quick = usize::try_from(WINDOW_FLOPS / flops).unwrap_or(most);
         let mut pacing = Pacing::new((epochs.start(1) / ROWS_PER_EPOCH).min(quick), most, CHUNK, CHECKPOINT);
+        pacing.saved_at = (self.round > 0).then_some(self.round);
         if self.round == 0 {
             self.snapshot(0)?;
         }

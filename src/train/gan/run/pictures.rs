@@ -9,6 +9,7 @@ use crate::report::grid::Grid;
 use crate::report::{self, Colours};
 use crate::run_files::{ANIMATION, SNAPSHOTS};
 use crate::train::TrainError;
+use crate::train::folder::failed;
 
 /// A snapshot has a row for each of this many latents, and a column for each class, 10 columns at most.
 const SNAPSHOT: usize = 10;
@@ -33,8 +34,7 @@ impl Loop<'_> {
         let (latents, labels) = rows_by_class(SNAPSHOT_SEED, [SNAPSHOT, columns], self.run.gan.noise, self.classes);
         let pictures = self.sampler.draw(self.run.device, &latents, &labels)?;
         let folder = self.run.folder.path().join(SNAPSHOTS);
-        std::fs::create_dir_all(&folder)
-            .map_err(|e| TrainError::Folder { path: folder.clone(), reason: e.to_string() })?;
+        std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
         let path = folder.join(format!("{epoch:04}.png"));
         let grid = snapshot_grid(self.image, columns);
         let mut png = report::png::PngGrid::create(&path, grid, Colours::default())?;
