@@ -67,11 +67,7 @@ impl Menu {
         let mut paths: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         for path in paths.into_iter().rev().take(10 * MOST) {
-            let is_own = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
-            let is_model = match path.is_dir() {
-                true => Folder::best_of(&path).is_file(),
-                false => is_own || is_foreign_name(&path),
-            };
+            let is_model = is_model(&path);
             if is_model && self.found.len() < MOST {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 self.found.push(Entry { name, path });
@@ -104,6 +100,15 @@ impl Menu {
         }
         let entry = self.shipped.iter().chain(&self.found).find(|entry| entry.path == path);
         entry.map_or_else(|| last(path), |entry| entry.name.clone())
+    }
+}
+
+/// Whether a path is that of a model, as far as its name tells: a model file, a run, or a file of Keras or ONNX.
+pub fn is_model(path: &Path) -> bool {
+    let is_own = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+    match path.is_dir() {
+        true => Folder::best_of(path).is_file(),
+        false => is_own || is_foreign_name(path),
     }
 }
 

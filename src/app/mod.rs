@@ -95,7 +95,7 @@ impl App {
     /// One frame.
     pub fn show(&mut self, ui: &mut Ui) {
         self.shared.poll();
-        self.take_pictures(ui);
+        self.take_dropped(ui);
         for (key, panel) in
             [(Key::F1, Panel::Draw), (Key::F2, Panel::Inside), (Key::F3, Panel::Dream), (Key::F4, Panel::Train)]
         {
@@ -224,8 +224,8 @@ impl App {
         });
     }
 
-    /// Puts dropped or pasted pictures into the field, and shows the field.
-    fn take_pictures(&mut self, ui: &Ui) {
+    /// Opens dropped or pasted models; puts dropped or pasted pictures into the field, and shows the field.
+    fn take_dropped(&mut self, ui: &Ui) {
         // Then a text is meant for where it is typed.
         let is_typing = ui.ctx().text_edit_focused();
         let (dropped, pasted) = ui.input(|input| {
@@ -238,7 +238,7 @@ impl App {
             ((!files.is_empty()).then_some(Ok(Source::Files(files))), pasted)
         });
         let source = dropped.or(pasted);
-        let begun = source.map(|source| source.and_then(|source| self.dropped.read(source, ui.ctx().clone())));
+        let begun = source.map(|source| source.and_then(|source| self.open(source, ui.ctx())));
         if let Some(Err(problem)) = begun {
             self.shared.say(problem);
         }
@@ -253,6 +253,17 @@ impl App {
             Some(Err(problem)) => self.shared.say(problem),
             None => {}
         }
+    }
+
+    /// Begins to open the first model, or to read a picture where there is none.
+    fn open(&mut self, source: Source, ctx: &egui::Context) -> Result<(), String> {
+        if let Source::Files(files) = &source
+            && let Some(model) = files.iter().find(|file| menu::is_model(file))
+        {
+            self.shared.open(model);
+            return Ok(());
+        }
+        self.dropped.read(source, ctx.clone())
     }
 
     /// Lets the threads finish writing what they were asked to; called at the end, and by tests. Returns why something

@@ -58,7 +58,7 @@ pub fn open(
             None => format!("{error}. The CPU computes instead"),
         });
         match trusted(&other) {
-            Ok(device) => return Ok((other, device)),
+            Ok(device) => return Ok(faster(other, device, say)),
             Err(next) => error = next,
         }
     }

@@ -106,8 +106,14 @@ fn ensure_told_apart(names: &[String], runs: &[Given]) -> anyhow::Result<()> {
     for (i, (name, (_, path))) in names.iter().zip(runs).enumerate() {
         let earlier = names[..i].iter().zip(runs).find(|(other, run)| *other == name && run.1 != *path);
         if let Some((_, (_, other))) = earlier {
-            let (other, path) = (other.display(), path.display());
-            anyhow::bail!("{other} and {path} are both called {name}; give one of them another name, like B={path}");
+            let mut free = ('A'..='Z').map(String::from).filter(|free| !names.contains(free));
+            let mut named = |run: &Path| shell(&format!("{}={}", free.next().unwrap_or_default(), run.display()));
+            let (one, another) = (named(other), named(path));
+            anyhow::bail!(
+                "{} and {} are both called {name}; give them different names, like {one} {another}",
+                other.display(),
+                path.display()
+            );
         }
     }
     Ok(())
@@ -154,9 +160,11 @@ mod tests {
             let given: Vec<_> = runs.iter().map(|run| given(OsStr::new(run)).unwrap()).collect();
             ensure_told_apart(&names(&given), &given).err().map(|error| error.to_string())
         };
-        let said = refused(&["C=run0", "A=run1", "A=run2"]).unwrap();
-        assert_eq!(said, "run1 and run2 are both called A; give one of them another name, like B=run2");
-        assert!(refused(&["1=run", "1"]).is_some());
+        // The advice takes no name that a run already has.
+        let said = refused(&["C=run0", "B=run1", "B=run2"]).unwrap();
+        assert_eq!(said, "run1 and run2 are both called B; give them different names, like A=run1 D=run2");
+        let said = refused(&["1=run", "1"]).unwrap();
+        assert_eq!(said, "run and 1 are both called 1; give them different names, like A=run B=1");
         for right in [&["A=run1", "B=run2"][..], &["A=run1", "A=run1"], &["a/1", "b/1", "a/1"]] {
             assert_eq!(refused(right), None, "{right:?}");
         }

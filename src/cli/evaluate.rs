@@ -15,6 +15,8 @@ use crate::models::{ModelFile, by};
 use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem, class_name};
 use crate::run_files::{BEST, is_run};
 
+/// The heading of flags that only classifiers have.
+const HEADING: &str = "Classifier options";
 /// Mistakes per row of the sheet.
 const COLUMNS: usize = 8;
 
@@ -34,17 +36,18 @@ pub struct Args {
     device: String,
     /// Folder for confusion.png and mistakes.png [default: the run's folder for its best model; not drawn for
     /// other models]
-    #[arg(long, short, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR", help_heading = HEADING)]
     out: Option<PathBuf>,
     /// Number of mistakes on the sheet [default: 40]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::count)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::count, help_heading = HEADING)]
     mistakes: Option<usize>,
     /// Average the outputs for N views of each image, slightly turned and shifted
-    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, help_heading = HEADING,
         value_parser = super::numbers::whole::<u8>(1..=255))]
     views: u8,
     /// Also test with all images shifted by up to this many pixels in each direction
-    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, value_parser = super::count)]
+    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, help_heading = HEADING,
+        value_parser = super::count)]
     shifts: Option<usize>,
     #[command(flatten)]
     reading: ReadingFlags,
@@ -52,28 +55,30 @@ pub struct Args {
     generator: evaluate_gan::Flags,
 }
 
+impl Args {
+    /// Refuses the flags under this heading for a model to which they do not apply.
+    fn refuse(&self, heading: &str, whose: &str, model: &str) -> anyhow::Result<()> {
+        match self.given.under::<Args>(&[heading]).first() {
+            Some(flag) => anyhow::bail!("{flag} is for {whose}, and {model}"),
+            None => Ok(()),
+        }
+    }
+}
+
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let file = ModelFile::open(&args.model)?;
     let path = &file.name;
     let reading = args.reading.reading();
-    let tests_on_all = reading.hold_out == Some(HoldOut::All);
     args.reading.check_data(args.data.as_deref())?;
     if file.is_gan() {
-        let given = [
-            ("--hold-out all", tests_on_all),
-            ("--shifts", args.shifts.is_some()),
-            ("--views", args.views > 1),
-            ("--out", args.out.is_some()),
-            ("--mistakes", args.mistakes.is_some()),
-        ];
-        if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
-            anyhow::bail!("{flag} is for classifiers, and {} is a generator", path.display());
-        }
+        let generator = format!("{} is a generator", path.display());
+        args.refuse(HEADING, "classifiers", &generator)?;
+        // Other numbers to hold out are for both.
+        let leaves_some = reading.hold_out != Some(HoldOut::All);
+        anyhow::ensure!(leaves_some, "--hold-out all is for classifiers, and {generator}");
         return evaluate_gan::run(file, &args.device, args.data.as_deref(), reading, &args.generator);
     }
-    if let Some(flag) = args.given.under::<Args>(&[evaluate_gan::HEADING]).first() {
-        anyhow::bail!("{flag} is for generators, and {} is a classifier", path.display());
-    }
+    args.refuse(evaluate_gan::HEADING, "generators", &format!("{} is a classifier", path.display()))?;
     let folder = args.out.or_else(|| of_run(path));
     anyhow::ensure!(
         folder.is_some() || args.mistakes.is_none(),

@@ -50,9 +50,18 @@ pub fn ensure_free(out: &Path, force: bool) -> anyhow::Result<()> {
     if force || !files::in_the_way(out) { Ok(()) } else { Err(is_there(out)) }
 }
 
-/// The error for a file that would be lost.
+/// The error for a file that would be lost, and that `--force` overwrites.
 pub fn is_there(out: &Path) -> Error {
-    anyhow!("{} is already there; name another place, or overwrite it with --force", out.display())
+    already_there(out, "", OVERWRITE)
+}
+
+/// What can be done other than to name another place, where a command has `--force`.
+pub const OVERWRITE: &str = "overwrite it with --force";
+
+/// The error for a file that would be lost: what else is known of it, and what can be done other than to name another
+/// place.
+pub fn already_there(out: &Path, what: &str, instead: &str) -> Error {
+    anyhow!("{} is already there{what}; name another place, or {instead}", out.display())
 }
 
 /// Writes a whole file under a name that [`ensure_free`] has accepted, and makes its folder if that is missing.

@@ -30,6 +30,17 @@ enum Kind {
     Quiet,
 }
 
+impl Kind {
+    /// Whether something is shown that began `took` ago. A line comes with the last figures in any case.
+    fn is_due(&self, took: Duration, is_last: bool) -> bool {
+        match self {
+            Kind::Bar(_) => took >= PATIENCE,
+            Kind::Lines(last) => is_last || last.elapsed() > (took / 20).clamp(EVERY.0, EVERY.1),
+            Kind::Quiet => false,
+        }
+    }
+}
+
 /// A terminal that can draw a bar, which one that calls itself dumb cannot.
 fn terminal() -> Option<ProgressDrawTarget> {
     Some(ProgressDrawTarget::stderr()).filter(|target| !target.is_hidden())
@@ -104,12 +115,7 @@ impl Progress {
         let took = self.began.elapsed();
         // The last figures are those that a run ends with.
         let is_last = figures.is_some() && self.all == Some(done);
-        let is_due = match &self.kind {
-            Kind::Bar(_) => took >= PATIENCE,
-            Kind::Lines(last) => is_last || last.elapsed() > (took / 20).clamp(EVERY.0, EVERY.1),
-            Kind::Quiet => false,
-        };
-        if !is_due {
+        if !self.kind.is_due(took, is_last) {
             return;
         }
         let [line, beside] = self.words(done, took, figures);
@@ -136,9 +142,10 @@ impl Progress {
             return [so_far.clone(), format!("{so_far}  {}", span(took))];
         };
         let left = span(left(took, new, all.saturating_sub(done)));
+        let (done, all) = (thousands(done), thousands(all));
         let words = match figures {
             Some([text, short]) => [format!("{} {done}/{all}  {text}", self.one()), short],
-            None => [format!("{} of {} {}", thousands(done), thousands(all), self.what), self.what.into()],
+            None => [format!("{done} of {all} {}", self.what), self.what.into()],
         };
         words.map(|words| format!("{words}  {left} left"))
     }
@@ -203,7 +210,7 @@ mod tests {
         let figures = Some(["loss 0.1000  5 images/s", "loss 0.1000  5/s"]);
         assert_eq!(
             words("steps", 1000, Some(4000), 2000, figures),
-            ["step 2000/4000  loss 0.1000  5 images/s  4 s left", "loss 0.1000  5/s  4 s left"]
+            ["step 2,000/4,000  loss 0.1000  5 images/s  4 s left", "loss 0.1000  5/s  4 s left"]
         );
         assert_eq!(words("digits", 0, Some(3000), 1000, None), ["1,000 of 3,000 digits  4 s left", "digits  4 s left"]);
         // A rate is of what was done since the beginning.
@@ -229,6 +236,16 @@ mod tests {
             [(1, 1, true, false), (3, 1, true, true), (3, 1, false, true), (1, 2, true, true), (1, 2, false, false)]
         {
             assert!(is_shown(ago, done, figures).is_none_or(|shown| shown == wanted), "{ago} s, {done}, {figures}");
+        }
+    }
+
+    #[test]
+    fn a_bar_comes_after_a_second_and_nothing_is_shown_where_quiet_is_wanted() {
+        let (early, late) = (PATIENCE - Duration::from_millis(1), PATIENCE);
+        for is_last in [false, true] {
+            let is_due = |kind: Kind, took| kind.is_due(took, is_last);
+            assert!(!is_due(Kind::Bar(None), early) && is_due(Kind::Bar(None), late));
+            assert!(!is_due(Kind::Quiet, late));
         }
     }
 

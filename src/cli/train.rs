@@ -349,17 +349,12 @@ fn classifier(
             anyhow::anyhow!("{model}: {error}. {remedy}")
         })?;
     }
-    let begun = folder.as_ref().map(Folder::runs).transpose()?;
-    match &begun {
-        Some(runs) => {
-            let digest = digest(&data.train);
-            runs.iter().try_for_each(|(_, start)| start.check_data(&digest, &data.class_names))?;
-        }
+    // Everything that can be refused is refused before anything is written.
+    match &folder {
+        Some(folder) => check_begun(folder, &data)?,
         None => args.fit(&mut settings, &data.train),
     }
-    // Everything that can be refused is refused before anything is written.
     let parameters = check(&architecture, &settings, &data, folder.as_ref())?;
-    begun.into_iter().flatten().try_for_each(|(run, start)| run.check_settings::<Settings>(&start))?;
     if args.front.as_deref() == Some(models::FRONT) {
         warn_of_pool(&architecture, &data.train);
     }
@@ -432,6 +427,18 @@ fn classifier(
     } else {
         training.one(&architecture, &settings, &folder)
     }
+}
+
+/// Refuses to resume where the data, or the settings or layers of any of its runs, are not those that it began with.
+fn check_begun(folder: &Folder, data: &DataSet) -> anyhow::Result<()> {
+    let digest = digest(&data.train);
+    // An ensemble may have many checkpoints: one at a time is in memory.
+    for run in folder.runs()? {
+        let start = run.start()?;
+        start.check_data(&digest, &data.class_names)?;
+        run.check_settings::<Settings>(&start)?;
+    }
+    Ok(())
 }
 
 /// Returns the parameters to train, or refuses what cannot be trained on such images. `begun` is the run that is

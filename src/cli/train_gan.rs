@@ -237,13 +237,41 @@ fn show(progress: &mut Progress, event: GanEvent) {
 
 fn measured(epoch: usize, measures: &Measures, best: bool) -> String {
     let least = measures.least_diversity();
+    let mark = match best {
+        true if measures.frechet.is_finite() => "  (best so far)",
+        true => "  (kept as the last, for want of a finite distance)",
+        false => "",
+    };
     format!(
         "epoch {epoch}: Fréchet distance {:.2}, label recovered {:.2} %, precision {:.1} %, recall {:.1} %, least \
-         varied class {least:.2} of real{}",
+         varied class {least:.2} of real{mark}",
         measures.frechet,
         measures.recovered * 100.0,
         measures.precision * 100.0,
-        measures.recall * 100.0,
-        if best { "  (best so far)" } else { "" }
+        measures.recall * 100.0
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_that_is_kept_only_as_the_last_is_not_called_the_best() {
+        let said = |frechet: f64, best: bool| {
+            let measures = Measures {
+                frechet,
+                floor: None,
+                recovered: 0.5,
+                recovered_by_class: vec![Some(0.5)],
+                diversity_by_class: vec![Some(0.5)],
+                precision: 0.5,
+                recall: 0.5,
+            };
+            measured(2, &measures, best)
+        };
+        assert!(said(1.5, true).ends_with("least varied class 0.50 of real  (best so far)"));
+        assert!(said(1.5, false).ends_with(" of real"));
+        assert!(said(f64::NAN, true).ends_with(" of real  (kept as the last, for want of a finite distance)"));
+    }
 }

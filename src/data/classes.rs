@@ -36,6 +36,8 @@ pub(super) struct Listing {
     pub labels: Vec<u32>,
     /// The number of files that are not named like pictures, by their endings.
     pub kinds: BTreeMap<String, usize>,
+    /// Folders that cannot be read, and why.
+    pub unreadable: Vec<String>,
 }
 
 /// Loads a folder with a subfolder of pictures for each class, or with two such folders, one to train and one to test
@@ -50,7 +52,7 @@ pub(super) struct Listing {
 /// Classes are named after their folders, in numerical order where the names are numbers. All pictures are resized to
 /// one size: their own where they share one, else 28x28, or what `reading` says; pictures of another shape are
 /// stretched. They become grey where none of those looked at has colours. A picture that cannot be read is left out,
-/// and a remark says so.
+/// and so is a folder below the one that is given; remarks say so.
 ///
 /// Decoded pictures are kept on disk, and taken from there as long as no file's name, length or time has changed.
 ///
@@ -70,7 +72,7 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let train = list(classes.folders.iter().map(|(_, path)| path.as_path()).zip(0..));
     let mut left_out: Vec<String> = parts.iter().filter_map(Parts::left_out).collect();
     left_out.extend(parts.as_ref().and_then(|_| loose(folder)));
-    left_out.extend(classes.left_out(root, &train.kinds));
+    left_out.extend(classes.left_out(root, &train));
     left_out.extend(classes.unsure());
     let mut test = Listing::default();
     if let Some(Parts { test: Some(folder), .. }) = &parts {
@@ -80,7 +82,7 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
             return Err(DataError::NotTrained { folder: other.clone(), train: root.into() });
         }
         test = list(tested.folders.iter().map(|(name, path)| (path.as_path(), labels[name.as_str()])));
-        left_out.extend(tested.left_out(folder, &test.kinds));
+        left_out.extend(tested.left_out(folder, &test));
     }
     let kept = cache::Entry::of(folder, reading, [&train, &test]);
     let began = Instant::now();
@@ -168,6 +170,8 @@ struct Classes {
     without: Vec<(String, PathBuf)>,
     /// Folders whose pictures all belong to runs.
     runs: Vec<String>,
+    /// Folders that cannot be read, and why, where nothing beside them is a picture.
+    unreadable: Vec<String>,
 }
 
 impl Classes {
@@ -181,7 +185,11 @@ impl Classes {
             } else if walk(&path).any(|found| matches!(found, Found::File(_))) {
                 classes.runs.push(name);
             } else {
-                classes.without.push((name, path));
+                let unreadable = list(std::iter::once((path.as_path(), 0))).unreadable;
+                if unreadable.is_empty() {
+                    classes.without.push((name, path));
+                }
+                classes.unreadable.extend(unreadable);
             }
         }
         // 10 comes after 9.
@@ -208,6 +216,9 @@ impl Classes {
         if let Some(inside) = only.and_then(|path| holding_classes(path)) {
             return format!("{found}; did you mean {}?", inside.display());
         }
+        if let Some(remark) = unread(&self.unreadable) {
+            return format!("{found}; {remark}");
+        }
         let kinds = list(self.without.iter().map(|(_, path)| (path.as_path(), 0))).kinds;
         match kinds.keys().any(|kind| not_read(kind).is_some()) {
             true => format!("{found}, but files of kinds that are not read: {}. {CONVERT}", listed(&kinds)),
@@ -216,9 +227,9 @@ impl Classes {
     }
 
     /// Remarks on pictures in no class's folder; on folders without pictures, which are no classes, though somebody may
-    /// have meant them to be; on folders of runs; and on files in the classes that are not read, which are of these
-    /// `kinds`.
-    fn left_out(&self, root: &Path, kinds: &BTreeMap<String, usize>) -> Vec<String> {
+    /// have meant them to be; on folders of runs; on folders that cannot be read; and on files in the classes that are not
+    /// read. The classes' own are in their `listing`.
+    fn left_out(&self, root: &Path, listing: &Listing) -> Vec<String> {
         let mut remarks: Vec<String> = loose(root).into_iter().collect();
         let root = display_name(root);
         if !self.without.is_empty() {
@@ -231,6 +242,8 @@ impl Classes {
             let names = summary(&self.runs);
             remarks.push(format!("folders in {root} whose pictures were made by runs are ignored: {names}"));
         }
+        remarks.extend(unread(&[&self.unreadable[..], &listing.unreadable].concat()));
+        let kinds = &listing.kinds;
         if !kinds.is_empty() {
             let convert = kinds.keys().any(|kind| not_read(kind).is_some());
             let advice = if convert { format!(". {CONVERT}") } else { String::new() };
@@ -260,6 +273,16 @@ impl Classes {
 
 /// What to do about pictures of other kinds.
 const CONVERT: &str = "Convert pictures to JPEG or PNG";
+
+/// What is said after the first of several that cannot be read.
+const MORE: &str = ", and more; `inkgrad classify` lists them all";
+
+/// A remark on folders that cannot be read, each given with the reason.
+fn unread(folders: &[String]) -> Option<String> {
+    let first = folders.first()?;
+    let (are, more) = if folders.len() == 1 { ("folder is", "") } else { ("folders are", MORE) };
+    Some(format!("{} {are} left out: {first}{more}", folders.len()))
+}
 
 /// The folder itself if it holds several folders with pictures, or the only one below it that does: the contents of an
 /// archive often lie in a folder of their own.
@@ -297,12 +320,15 @@ pub(super) fn has_pictures(folder: &Path) -> bool {
     below(folder).any(|found| matches!(found, Found::File(_)))
 }
 
-/// All files below a folder except those of runs, which `train` and `sweep` create wherever they are started.
+/// All files below a folder, and folders that cannot be read, except those of runs, which `train` and `sweep` create
+/// wherever they are started.
 pub(super) fn below(folder: &Path) -> impl Iterator<Item = Found> {
     // Files of one folder come one after another.
     let mut newest: Option<(PathBuf, bool)> = None;
     walk(folder).filter(move |found| {
-        let (Found::File(Place { path, .. }) | Found::OtherFile(path)) = found else { return false };
+        let (Found::File(Place { path, .. }) | Found::OtherFile(path) | Found::Failed(path, _)) = found else {
+            return false;
+        };
         let Some(parent) = path.parent() else { return false };
         let known = newest.as_ref().filter(|(path, _)| path == parent).map(|(_, in_run)| *in_run);
         let in_run = known.unwrap_or_else(|| {
@@ -322,7 +348,10 @@ fn list<'a>(folders: impl Iterator<Item = (&'a Path, u32)>) -> Listing {
             match found {
                 Found::File(place) => listing.paths.push(place.path),
                 Found::OtherFile(path) => *listing.kinds.entry(kind(&path)).or_default() += 1,
-                Found::Failed(..) | Found::FolderLink => {}
+                Found::Failed(path, reason) => {
+                    listing.unreadable.push(format!("{} {reason}", pictures::visible(&path.to_string_lossy())));
+                }
+                Found::FolderLink => {}
             }
         }
         listing.labels.resize(listing.paths.len(), label);
@@ -460,7 +489,7 @@ fn decode(
     if failed.len() > set.len() {
         return Err(DataError::UnknownSource { path: folder.into(), found: remark });
     }
-    let more = if failed.len() > 1 { ", and more; `inkgrad classify` lists them all" } else { "" };
+    let more = if failed.len() > 1 { MORE } else { "" };
     Ok((set, Some(remark + more)))
 }
 

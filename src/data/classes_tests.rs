@@ -442,6 +442,38 @@ fn a_picture_that_cannot_be_read_is_left_out_and_named() {
     assert!(place.load(all()).unwrap_err().to_string().contains("14 of 24 pictures are left out"));
 }
 
+// The system does not take a path of more than 4,096 bytes, which even root cannot read.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_read_is_left_out_and_named() {
+    let place = Place::new();
+    let long = ("x".repeat(200) + "/").repeat(12);
+    let put_too_deep_in = |class: &str| {
+        let (upper, lower) = (place.path(&format!("{class}/{long}")), place.path("lower"));
+        std::fs::create_dir_all(&upper).unwrap();
+        std::fs::create_dir_all(lower.join(&long)).unwrap();
+        std::fs::rename(lower, upper.join("lower")).unwrap();
+    };
+    for name in ["a/1.png", "b/1.png"] {
+        place.gray(name, [2, 2], 5);
+    }
+    let said = || place.load(all()).unwrap().remarks.into_iter().find(|remark| remark.contains(" left out"));
+    assert_eq!(said(), None);
+    put_too_deep_in("b");
+    let inside = place.path("b").join("x").display().to_string();
+    let said_of_b = said().unwrap();
+    assert!(said_of_b.starts_with(&format!("1 folder is left out: {inside}")), "{said_of_b}");
+    assert!(said_of_b.contains(" cannot be read: ") && !said_of_b.contains("and more"), "{said_of_b}");
+    // One that may be a class is not said to have no pictures.
+    put_too_deep_in("c");
+    let said_of_both = said().unwrap();
+    assert!(said_of_both.starts_with("2 folders are left out: ") && said_of_both.ends_with("lists them all"));
+    assert!(!place.load(all()).unwrap().remarks.iter().any(|remark| remark.contains("are ignored")));
+    std::fs::remove_dir_all(place.path("b")).unwrap();
+    let refused = place.load(all()).unwrap_err().to_string();
+    assert!(refused.contains("pictures of one class only, a; 1 folder is left out: "), "{refused}");
+}
+
 #[test]
 fn a_picture_that_breaks_off_has_no_say_in_the_size_of_the_others() {
     let place = Place::new();

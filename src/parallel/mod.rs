@@ -28,12 +28,10 @@ pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
 pub fn instructions() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") {
-            "x86_64, AVX-512"
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            "x86_64, AVX2"
-        } else {
-            "x86_64"
+        match pulp::Arch::new() {
+            pulp::Arch::V4(_) => "x86_64, AVX-512",
+            pulp::Arch::V3(_) => "x86_64, AVX2",
+            _ => "x86_64",
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -265,6 +263,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_instruction_set_is_told_by_the_widest_vectors_that_the_processor_has() {
+        let avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let widest = match (avx512, avx2) {
+            (true, _) => ", AVX-512",
+            (false, true) => ", AVX2",
+            (false, false) => "",
+        };
+        assert_eq!(instructions(), format!("x86_64{widest}"));
+    }
 
     #[test]
     fn two_runs_at_once_both_come_to_their_end() {

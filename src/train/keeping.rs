@@ -31,6 +31,11 @@ impl Best {
         }
         better
     }
+
+    /// The same, but the last epoch is also to be kept where there is no best: a run ends with a model.
+    pub fn take_or_last(&mut self, epoch: usize, score: f64, is_last: bool) -> bool {
+        self.take(epoch, score) || is_last && self.epoch == 0
+    }
 }
 
 /// The best model of a folder: the one that is written, and the one that is still to be.
@@ -88,6 +93,22 @@ mod tests {
         let taken: Vec<bool> = scores.iter().enumerate().map(|(i, score)| best.take(i + 1, *score)).collect();
         assert_eq!(taken, [false, false, true, false, false, true, false]);
         assert_eq!((best.epoch, best.score), (6, -2.0));
+    }
+
+    #[test]
+    fn the_last_epoch_is_kept_if_it_is_the_best_or_there_is_none() {
+        let nan = f64::NAN;
+        for (scores, kept) in [
+            ([nan, nan], [false, true]),
+            ([nan, -2.0], [false, true]),
+            ([-2.0, nan], [true, false]),
+            ([-2.0, -3.0], [true, false]),
+        ] {
+            let mut best = Best::default();
+            let taken =
+                [(1, false), (2, true)].map(|(epoch, is_last)| best.take_or_last(epoch, scores[epoch - 1], is_last));
+            assert_eq!(taken, kept, "{scores:?}");
+        }
     }
 
     #[test]

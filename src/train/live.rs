@@ -22,8 +22,27 @@ pub struct Live {
     watched: ImageSet,
     /// `None` where no image is watched.
     evaluation: Option<Evaluation>,
-    /// Images and seconds of the newest steps.
-    speed: [f64; 2],
+    speed: Speed,
+}
+
+/// Images and seconds of the newest steps.
+#[derive(Default)]
+struct Speed {
+    images: f64,
+    seconds: f64,
+}
+
+impl Speed {
+    fn add(&mut self, images: usize, seconds: f64) {
+        let keep = 0.5f64.powf(seconds / MEMORY);
+        self.images = self.images * keep + images as f64;
+        self.seconds = self.seconds * keep + seconds;
+    }
+
+    /// 0 before the first step.
+    fn images_per_second(&self) -> f64 {
+        if self.images > 0.0 { self.images / self.seconds.max(1e-9) } else { 0.0 }
+    }
 }
 
 /// How a model does on the watched images.
@@ -105,7 +124,7 @@ impl Live {
             None => Err(error),
         });
         let (course, evaluation) = begun?;
-        Ok(Live { device, course, watched, evaluation, speed: [0.0; 2] })
+        Ok(Live { device, course, watched, evaluation, speed: Speed::default() })
     }
 
     /// Runs `count` steps, or as many as are left, and returns each one's loss and accuracy. Any division into calls
@@ -121,10 +140,7 @@ impl Live {
             steps.extend(self.course.run(self.device.as_mut(), count - steps.len())?);
         }
         if count > 0 {
-            let seconds = began.elapsed().as_secs_f64();
-            let keep = 0.5f64.powf(seconds / MEMORY);
-            let new = [(count * self.course.settings.batch) as f64, seconds];
-            self.speed = [0, 1].map(|i| self.speed[i] * keep + new[i]);
+            self.speed.add(count * self.course.settings.batch, began.elapsed().as_secs_f64());
         }
         Ok(steps)
     }
@@ -146,8 +162,7 @@ impl Live {
 
     /// How fast the newest steps were; 0 before the first.
     pub fn images_per_second(&self) -> f64 {
-        let [images, seconds] = self.speed;
-        if images > 0.0 { images / seconds.max(1e-9) } else { 0.0 }
+        self.speed.images_per_second()
     }
 
     /// The device's name.
@@ -223,6 +238,22 @@ mod tests {
     use crate::device::cpu::Cpu;
     use crate::device::rigged::{Moment, Rigged};
     use crate::models::builtin;
+
+    #[test]
+    fn the_speed_follows_the_newest_steps_and_a_second_later_earlier_ones_count_half() {
+        let mut speed = Speed::default();
+        assert_eq!(speed.images_per_second(), 0.0);
+        speed.add(100, 2.0);
+        assert_eq!(speed.images_per_second(), 50.0);
+        speed.add(350, 1.0);
+        assert_eq!(speed.images_per_second(), (100.0 / 2.0 + 350.0) / (2.0 / 2.0 + 1.0));
+        speed.add(1, 1000.0);
+        assert!((speed.images_per_second() - 0.001).abs() < 1e-9);
+        // Quicker than a clock can tell.
+        let mut quick = Speed::default();
+        quick.add(1, 0.0);
+        assert!(quick.images_per_second().is_finite());
+    }
 
     #[test]
     fn data_that_do_not_fit_together_are_refused() {

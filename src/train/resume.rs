@@ -161,17 +161,17 @@ impl Folder {
     }
 
     /// The classifier's run in this folder or, in that of an ensemble, those of its members, finished ones too: what an
-    /// ensemble has learned is in their folders. Each with where it starts.
+    /// ensemble has learned is in their folders.
     ///
     /// # Errors
-    /// Settings of an ensemble that were changed since it began, and those of [`Folder::start`].
-    pub fn runs(&self) -> Result<Vec<(Folder, Start)>, TrainError> {
+    /// Settings of an ensemble that were changed since it began, and those of [`Folder::open`].
+    pub fn runs(&self) -> Result<Vec<Folder>, TrainError> {
         let own: Settings = self.settings()?;
         if self.member(own.members).exists() {
             return Err(self.changed(CONFIG, &format!("with more members than {}", own.members)));
         }
         if own.members == 1 {
-            return Ok(vec![(self.clone(), self.start()?)]);
+            return Ok(vec![self.clone()]);
         }
         let runs: Vec<Folder> =
             (0..own.members).map(|i| Folder::open(&self.member(i))).collect::<Result<_, TrainError>>()?;
@@ -181,7 +181,7 @@ impl Folder {
                 return Err(self.changed(CONFIG, &changed));
             }
         }
-        runs.into_iter().map(|run| run.start().map(|start| (run, start))).collect()
+        Ok(runs)
     }
 
     /// The error for a file that was changed since the run began; `changed` follows "was begun".

@@ -65,7 +65,8 @@ pub fn ends_with(said: &Said, code: i32) {
 pub fn ends_before_its_table(place: &Place, line: &str) {
     let said = said(place.command(line).env("INKGRAD_FAULT", "full-disk@.csv").output().unwrap());
     ends_with(&said, 1);
-    assert!(said.err.contains("What is done is kept in"), "{said:#?}");
+    let words = "that you may write there, and that there is room. What is done is kept in";
+    assert!(said.err.contains(words), "{said:#?}");
 }
 
 #[test]
@@ -459,7 +460,7 @@ fn a_sheet_that_cannot_be_written_is_told_at_the_start_and_one_without_room_can_
     digits(&place, "in", 5);
     let line = format!("{CLASSIFY} in --out table.csv");
     place.write("file", "no folder");
-    place.refused(&format!("{line} --sheet file/sheet.png"), &["--sheet file/sheet.png: cannot make its folder"]);
+    place.refused(&format!("{line} --sheet file/sheet.png"), &["cannot write file/sheet.png: ", "you may write there"]);
     place.refused(&format!("{line} --sheet in"), &["--sheet in: is a folder"]);
     let line = format!("{line} --sheet sheet.png");
     let full = said(place.command(&line).env("INKGRAD_FAULT", "full-disk@sheet.png").output().unwrap());
@@ -516,10 +517,10 @@ fn no_file_is_written_over_what_is_there_or_looked_at_and_no_two_into_one() {
     place.write("mine.csv", "mine");
     save(&place, "mine.png", GrayImage::new(3, 3));
     for (flags, words) in [
-        ("in --errors mine.csv", "--errors mine.csv: is already there"),
-        ("in --sheet mine.png", "--sheet mine.png: is already there"),
-        ("in --out new.csv --resume --errors mine.csv", "--errors mine.csv: is already there"),
-        ("in --out new.csv --resume --sheet mine.png", "--sheet mine.png: is already there"),
+        ("in --errors mine.csv", "mine.csv is already there"),
+        ("in --sheet mine.png", "mine.png is already there"),
+        ("in --out new.csv --resume --errors mine.csv", "mine.csv is already there"),
+        ("in --out new.csv --resume --sheet mine.png", "mine.png is already there"),
         ("in --errors in/7/00000.png --force", "--errors in/7/00000.png: is part of the input, in"),
         ("in/7/00000.png --errors in/7/00000.png --force", "is part of the input, in/7/00000.png"),
         ("in/*/*.png --errors in/7/00000.png --force", "is part of the input, in/*/*.png"),
@@ -540,7 +541,7 @@ fn no_file_is_written_over_what_is_there_or_looked_at_and_no_two_into_one() {
     std::fs::create_dir(place.path("empty")).unwrap();
     for (flags, words) in [
         ("empty --out z/below/table.csv --sheet z/sheet.png --errors z/errors.csv", "no pictures in empty"),
-        ("in --out z/table.csv --errors mine.csv/errors.csv", "cannot make its folder"),
+        ("in --out z/table.csv --errors mine.csv/errors.csv", "cannot write mine.csv/errors.csv: "),
     ] {
         place.refused(&format!("{CLASSIFY} {flags}"), &[words]);
     }

@@ -69,11 +69,42 @@ fn a_sheet_and_a_list_of_errors_may_be_put_elsewhere_when_a_run_goes_on_but_not_
     place.write("in/broken.png", "no picture");
     let line = format!("{CLASSIFY} in --out table.csv");
     let full = place.command(&format!("{line} --errors full.csv")).env("INKGRAD_FAULT", "full-disk@full.csv").output();
-    ends_with(&said(full.unwrap()), 1);
+    let full = said(full.unwrap());
+    ends_with(&full, 1);
+    assert!(full.err.contains("cannot write full.csv: ") && full.err.contains("that there is room"), "{full:#?}");
     let words = "was begun with --errors full.csv, not without --errors";
     place.refused(&format!("{line} --resume"), &[words]);
     ends_with(&place.run(&format!("{line} --resume --errors room.csv --sheet sheet.png")), 3);
     assert!(place.text("room.csv").contains("broken.png") && place.path("sheet.png").exists());
+    assert_eq!(rows(&place.text("table.csv")).len(), 4);
+}
+
+#[test]
+fn a_run_that_goes_on_replaces_its_own_files_and_those_of_the_runs_before_it_but_no_others() {
+    let place = Place::new();
+    digits(&place, "in", 3);
+    place.write("in/broken.png", "no picture");
+    place.write("mine.csv", "mine");
+    save(&place, "mine.png", GrayImage::new(3, 3));
+    let line = format!("{CLASSIFY} in --out table.csv");
+    let stops = |flags: &str| {
+        let mut command = place.command(&format!("{line} {flags}"));
+        ends_with(&said(command.env("INKGRAD_FAULT", "full-disk@table.csv").output().unwrap()), 1);
+    };
+    stops("--errors own.csv");
+    for (flags, file) in [("--errors mine.csv", "mine.csv"), ("--errors own.csv --sheet mine.png", "mine.png")] {
+        let words = format!("{file} is already there, and the table was not begun with it; name another place");
+        place.refused(&format!("{line} --resume {flags}"), &[words.as_str()]);
+    }
+    // Put elsewhere by a run that is stopped in turn.
+    stops("--resume --errors later.csv");
+    for file in ["own.csv", "later.csv"] {
+        assert!(place.text(file).contains("broken.png"));
+        place.write(file, "of a run before");
+    }
+    stops("--resume --errors ./own.csv");
+    ends_with(&place.run(&format!("{line} --resume --errors later.csv --sheet sheet.png")), 3);
+    assert!(place.text("own.csv").contains("broken.png") && place.text("later.csv").contains("broken.png"));
     assert_eq!(rows(&place.text("table.csv")).len(), 4);
 }
 

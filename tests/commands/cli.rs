@@ -282,31 +282,33 @@ impl Drop for Killed {
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_was_started_to_ignore_hang_ups_and_ctrl_c_goes_on_through_them() {
-    let place = Place::with_digits(400, 50);
-    let mut command = after(&place, "trap '' HUP INT", &format!("{DENSE} --epochs 100000 --quiet"));
-    let mut child = Killed(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()));
-    let id = child.0.as_ref().unwrap().id().to_string();
-    let signal = |name: &str| {
-        let sent = std::process::Command::new("kill").args([name, id.as_str()]).status();
-        assert!(sent.unwrap().success());
-    };
-    let reaches = |wanted: u32| {
-        let began = std::time::Instant::now();
-        let there = place.path("runs/0001-dense/last.safetensors");
-        while !there.exists() || step(&place, "runs/0001-dense") < wanted {
-            assert!(began.elapsed() < Duration::from_secs(60), "it does not reach step {wanted}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
-    reaches(1);
-    signal("-HUP");
-    signal("-INT");
-    // Either would stop it at the next of its epochs, which have three steps.
-    reaches(step(&place, "runs/0001-dense") + 30);
-    signal("-TERM");
-    let stopped = said(child.0.take().unwrap().wait_with_output().unwrap());
-    assert!(stopped.code == Some(130) && stopped.err.contains("; saved. Continue with: "), "{stopped:#?}");
+fn a_run_goes_on_through_the_signals_that_it_was_started_to_ignore() {
+    for (ignored, ends) in [(["HUP", "INT"], "TERM"), (["HUP", "TERM"], "INT")] {
+        let place = Place::with_digits(400, 50);
+        let first = format!("trap '' {}", ignored.join(" "));
+        let mut command = after(&place, &first, &format!("{DENSE} --epochs 100000 --quiet"));
+        let mut child = Killed(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()));
+        let id = child.0.as_ref().unwrap().id().to_string();
+        let signal = |name: &str| {
+            let sent = std::process::Command::new("kill").args(["-s", name, id.as_str()]).status();
+            assert!(sent.unwrap().success());
+        };
+        let reaches = |wanted: u32| {
+            let began = std::time::Instant::now();
+            let there = place.path("runs/0001-dense/last.safetensors");
+            while !there.exists() || step(&place, "runs/0001-dense") < wanted {
+                assert!(began.elapsed() < Duration::from_secs(60), "it does not reach step {wanted}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        reaches(1);
+        ignored.into_iter().for_each(signal);
+        // Either would stop it at the next of its epochs, which have three steps.
+        reaches(step(&place, "runs/0001-dense") + 30);
+        signal(ends);
+        let stopped = said(child.0.take().unwrap().wait_with_output().unwrap());
+        assert!(stopped.code == Some(130) && stopped.err.contains("; saved. Continue with: "), "{stopped:#?}");
+    }
 }
 
 #[test]

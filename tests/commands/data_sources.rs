@@ -191,9 +191,16 @@ fn a_class_that_would_be_validated_as_a_whole_is_refused_and_a_recipe_leaves_it_
     let said = place.works("train dense --data one --epochs 1 --device cpu --dry-run");
     assert!(said.out.contains("validation = 0"), "{said:#?}");
     // A run of an older version may have such a setting, which no flag changes.
-    let config = place.text("runs/0001-dense/config.toml");
-    assert!(config.contains("validation = 10\n"), "{config}");
-    place.write("runs/0001-dense/config.toml", config.replace("validation = 10\n", "validation = 11\n"));
+    let one_more = |settings: &str| {
+        assert!(settings.contains("validation = 10\n"), "{settings}");
+        settings.replace("validation = 10\n", "validation = 11\n")
+    };
+    place.write("runs/0001-dense/config.toml", one_more(&place.text("runs/0001-dense/config.toml")));
+    let last = place.path("runs/0001-dense/last.safetensors");
+    let mut checkpoint = ModelFile::load(&last).unwrap();
+    let trained = one_more(&checkpoint.metadata["trained"]);
+    checkpoint.set("trained", trained);
+    checkpoint.save(&last).unwrap();
     place.refused("train --resume runs/0001-dense", &["sets 11 images aside to validate", "Start a new one"]);
 }
 
@@ -220,6 +227,8 @@ fn every_command_that_reads_data_has_the_flags_that_its_errors_name() {
     }
     let said = place.works("data extend --data train.csv --hold-out 5 --out made");
     assert!(said.out.contains("and 5 test images"), "{said:#?}");
+    let again = "data extend --data train.csv --hold-out 5 --out made";
+    place.refused(again, &["is already there; name another place, or move it away"]);
     place.refused("data extend --data odd.csv --image-size 20x30", &["odd.csv has images of 20 x 30"]);
     place.refused("sweep --data odd.csv --device cpu", &["--image-size"]);
     let none = "sweep --data train.csv --hold-out 0 --device cpu";

@@ -13,6 +13,12 @@ fn gpu(test: &str) -> Option<String> {
     crate::golden::gpu(test).map(|gpu| gpu.name())
 }
 
+/// The number that follows these words.
+fn number(text: &str, words: &str) -> f64 {
+    let (_, rest) = text.split_once(words).unwrap_or_else(|| panic!("no {words:?} in {text}"));
+    rest.trim_start().split([' ', ',']).next().unwrap().parse().unwrap()
+}
+
 #[test]
 fn doctor_holds_the_cpu_against_the_definitions_where_there_is_no_gpu() {
     let place = Place::new();
@@ -22,6 +28,8 @@ fn doctor_holds_the_cpu_against_the_definitions_where_there_is_no_gpu() {
         assert!(said.out.contains(word), "no {word:?} in {said:#?}");
     }
     assert!(said.out.contains("computes what it should") && !said.out.contains("WRONG"), "{said:#?}");
+    // A tenth of a microsecond, where nothing else runs.
+    assert!(number(&said.out, "each dispatch of a thousand:") < 20.0, "{said:#?}");
     // The report to attach to an issue is what was printed, and does not tell whose machine it is.
     let report = place.text("report.md");
     assert_eq!(report, said.out);
@@ -65,15 +73,27 @@ fn doctor_finds_a_gpu_right_and_a_shader_wrong() {
 }
 
 #[test]
-fn doctor_stops_at_the_first_case_that_a_gpu_never_answers_and_does_not_call_it_wrong() {
+fn doctor_stops_at_the_first_case_that_a_gpu_never_answers_and_calls_wrong_only_what_was_before_it() {
     let Some(gpu) = gpu("doctor_stops_at_the_first_case_that_a_gpu_never_answers") else { return };
-    let said = Place::new().run_on("doctor --quick", &gpu, "hang@40");
-    assert_eq!(said.code, Some(4), "{said:#?}");
-    assert!(said.out.contains(&format!("Verdict: {gpu}: gave no answer for 2 seconds")), "{said:#?}");
-    assert!(said.out.contains("further cases were not run"), "{said:#?}");
-    for word in ["WRONG", "computes wrongly", "## Speed", "## Memory"] {
-        assert!(!said.out.contains(word), "{word} in {said:#?}");
-    }
+    let hung = |fault: &str| {
+        let said = Place::new().run_on("doctor --quick", &gpu, fault);
+        assert_eq!(said.code, Some(4), "{said:#?}");
+        assert!(said.out.contains(&format!("Verdict: {gpu}: gave no answer for 2 seconds")), "{said:#?}");
+        for word in ["the device gave no answer to the case `", "further cases were not run"] {
+            assert!(said.out.contains(word), "no {word} in {said:#?}");
+        }
+        for word in ["## Speed", "## Memory"] {
+            assert!(!said.out.contains(word), "{word} in {said:#?}");
+        }
+        said.out
+    };
+    let at_once = hung("hang@1");
+    assert!(!at_once.contains("0 of 0 cases"), "{at_once}");
+    let right = hung("hang@40");
+    assert!(!right.contains("WRONG") && !right.contains("computes wrongly"), "{right}");
+    // Ops are run in the order of their names.
+    let wrong = hung("hang@40;wrong-shader@add:a[i] + b[i]=>a[i] - b[i]");
+    assert!(wrong.contains("WRONG: `add`") && wrong.contains(". It also computes wrongly: "), "{wrong}");
 }
 
 #[test]
@@ -122,6 +142,8 @@ fn auto_leaves_an_integrated_gpu_that_is_slower_than_the_cpu_and_measures_it_onc
     for word in ["warning: ", gpu.as_str(), "GFLOP/s", "`auto` takes the CPU from now on", "with CPU ("] {
         assert!(first.err.contains(word), "no {word:?} in {first:#?}");
     }
+    let [gpu_speed, cpu_speed] = ["computes convolutions at", "and the CPU at"].map(|words| number(&first.err, words));
+    assert!(gpu_speed < cpu_speed, "{first:#?}");
     let again = run(line, "auto");
     assert!(again.err.contains("with CPU (") && !again.err.contains("GFLOP/s"), "{again:#?}");
     let mut devices = place.command("devices");

@@ -265,6 +265,11 @@ fn what_is_a_gan_and_what_a_classifier_is_not_taken_for_the_other() {
     place.refused(&format!("generate --device cpu --model {classifier}"), &["holds a classifier", "train gan"]);
     place.refused(&format!("evaluate --device cpu {classifier} --teach --data data"), &["--teach is for generators"]);
     place.refused(&format!("evaluate --device cpu {gan} --judge {gan} --data data"), &["holds a generator"]);
+    for (flag, value) in [("--shifts", "1"), ("--views", "1"), ("--out", "here"), ("--mistakes", "3")] {
+        let words = format!("{flag} is for classifiers");
+        let line = format!("evaluate --device cpu {gan} --data data {flag} {value}");
+        place.refused(&line, &[words.as_str(), "is a generator"]);
+    }
     place.refused("train dense --front tiny.toml --device cpu", &["is a GAN"]);
     place.refused("sweep dense", &["is a classifier"]);
 }

@@ -235,6 +235,14 @@ fn an_ensemble_goes_on_with_its_own_settings_and_the_members_that_were_tested() 
         place.refused(resume, &["dense-ensemble/config.toml: cannot be resumed: ", words]);
     }
     place.write(&config, settings);
+    // What is wrong with a later member is said before an earlier one is gone on with.
+    let (tested, later) = (format!("{run}/1/result.toml"), format!("{run}/2/config.toml"));
+    let [result, own] = [&tested, &later].map(|path| place.text(path));
+    std::fs::remove_file(place.path(&tested)).unwrap();
+    place.write(&later, own.replacen("seed = 1\n", "seed = 7\n", 1));
+    place.refused(resume, &["2/config.toml: cannot be resumed: the run was begun with seed = 1, not with seed = 7."]);
+    place.write(&later, own);
+    place.write(&tested, result);
 
     let model = format!("{run}/2/best.safetensors");
     // As if the model were one from before the one that was tested.

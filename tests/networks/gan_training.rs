@@ -168,6 +168,25 @@ fn a_run_that_goes_on_elsewhere_names_the_device_that_it_was_on_before() {
     assert!(metadata["driver"].starts_with("its driver, then "), "{}", metadata["driver"]);
 }
 
+/// The epoch of a run's best generator.
+fn best_epoch(folder: &Folder) -> String {
+    ModelFile::load(folder.best()).unwrap().metadata["epoch"].clone()
+}
+
+/// Writes other distances into the rows of `measures.csv`.
+fn set_distances(folder: &Folder, distances: &[&str]) {
+    let path = folder.path().join("measures.csv");
+    let text = fs::read_to_string(&path).unwrap();
+    let (header, rows) = text.split_once('\n').unwrap();
+    assert_eq!(rows.lines().count(), distances.len());
+    let changed = |(row, distance): (&str, &&str)| {
+        let fields: Vec<&str> = row.split(',').collect();
+        format!("{},{},{distance},{}\n", fields[0], fields[1], fields[3..].join(","))
+    };
+    let rows: String = rows.lines().zip(distances).map(changed).collect();
+    fs::write(&path, format!("{header}\n{rows}")).unwrap();
+}
+
 #[test]
 fn an_epoch_whose_distance_is_no_number_is_not_the_best_and_its_run_is_still_resumed() {
     let parent = tempfile::tempdir().unwrap();
@@ -175,24 +194,36 @@ fn an_epoch_whose_distance_is_no_number_is_not_the_best_and_its_run_is_still_res
     // To the end of the first epoch, which is then the best.
     let stopped = train(&mut Cpu::new(), &folder, &settings(), Some(21)).0;
     assert!(matches!(stopped, Ok(GanOutcome::Stopped { round: 21 })), "{stopped:?}");
-    let best = || ModelFile::load(folder.best()).unwrap().metadata["epoch"].clone();
-    assert_eq!(best(), "1");
-    let spoil = || {
-        let path = folder.path().join("measures.csv");
-        let text = fs::read_to_string(&path).unwrap();
-        let (header, rows) = text.split_once('\n').unwrap();
-        let spoilt = |row: &str| {
-            let fields: Vec<&str> = row.split(',').collect();
-            format!("{},{},NaN,{}\n", fields[0], fields[1], fields[3..].join(","))
-        };
-        fs::write(&path, format!("{header}\n{}", rows.lines().map(spoilt).collect::<String>())).unwrap();
-    };
-    spoil();
+    assert_eq!(best_epoch(&folder), "1");
+    set_distances(&folder, &["NaN"]);
     finishes(&mut Cpu::new(), &folder, &settings());
-    assert_ne!(best(), "1");
+    assert_ne!(best_epoch(&folder), "1");
     // Where none is a number, the model that is there is tested once more.
-    spoil();
+    set_distances(&folder, &["NaN"; 3]);
     finishes(&mut Cpu::new(), &folder, &settings());
+}
+
+#[test]
+fn what_an_older_version_kept_of_a_first_epoch_without_a_distance_gives_way_to_the_next_that_has_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::create(parent.path(), "tiny").unwrap();
+    let stops = |until: usize| {
+        let stopped = train(&mut Cpu::new(), &folder, &settings(), Some(until)).0;
+        assert!(matches!(stopped, Ok(GanOutcome::Stopped { round }) if round == until), "{stopped:?}");
+    };
+    stops(21);
+    let first = fs::read(folder.best()).unwrap();
+    stops(41);
+    // No distance was less than that of the first, and no checkpoint said which epoch was the best.
+    set_distances(&folder, &["NaN", "0"]);
+    fs::write(folder.best(), first).unwrap();
+    let mut last = ModelFile::load(folder.last()).unwrap();
+    last.metadata.remove("best_epoch").unwrap();
+    last.save(folder.last()).unwrap();
+    assert_eq!(best_epoch(&folder), "1");
+    finishes(&mut Cpu::new(), &folder, &settings());
+    // The generator of the second was not kept.
+    assert_eq!(best_epoch(&folder), "3");
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use eframe::egui::{self, Key, PointerButton};
 use egui_kittest::kittest::{NodeT, Queryable};
+use inkgrad::models::ModelFile;
 
 use super::draw::of_light_pictures;
-use super::harness::{SIZE, Window};
+use super::harness::{SEVEN, SIZE, Window};
 
 #[test]
 fn a_picture_that_is_pasted_comes_into_the_field() {
@@ -102,6 +103,25 @@ fn the_first_picture_of_what_is_dropped_comes_into_the_field_whatever_panel_is_o
     assert!(window.app().shared().messages().is_empty());
     window.harness.input_mut().dropped_files = vec![dropped(&notes)];
     window.until("it is said", |window| window.has("notes.txt"));
+}
+
+#[test]
+fn a_model_or_a_run_that_is_dropped_reads_what_is_drawn() {
+    let mut window = Window::open("fast");
+    window.draw(SEVEN);
+    let [elsewhere, run] = ["elsewhere", "0001-dense"].map(|name| window.folder.path().join(name));
+    let [file, best] = [elsewhere.join("mine.safetensors"), run.join("best.safetensors")];
+    for path in [&file, &best] {
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        ModelFile::shipped("dense").unwrap().save(path).unwrap();
+    }
+    let keras = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/travel/conv-keras3.keras");
+    for path in [file, run, keras] {
+        window.harness.input_mut().dropped_files = vec![Arc::new(Dropped(path.clone()))];
+        window.until_reading(path.to_str().unwrap());
+        window.reads_at_all();
+    }
+    assert!(window.app().shared().messages().is_empty());
 }
 
 #[test]

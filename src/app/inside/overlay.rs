@@ -129,3 +129,112 @@ pub fn receptive(ui: &Ui, rect: Rect, anatomy: &Anatomy, chosen: Unit) {
     let stroke = Stroke::new(2.0, egui::Color32::from_rgb(0x2e, 0xcc, 0x71));
     ui.painter().rect_stroke(field, 0.0, stroke, egui::StrokeKind::Inside);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use eframe::egui::{Color32, Context, ImageData};
+
+    use super::*;
+    use crate::app::reader::Question;
+    use crate::device::Choice;
+    use crate::device::cpu::Cpu;
+    use crate::infer::look::{FIELD, Look, Wanted};
+    use crate::models::ModelFile;
+
+    fn until(mut holds: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < Duration::from_secs(60), "waited in vain");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// A bar of that width, with a question about a class.
+    fn bar(width: usize, class: usize, asked: Instant) -> Question {
+        let pixels = (0..FIELD * FIELD).map(|i| if (200..200 + width).contains(&(i % FIELD)) { 255 } else { 0 });
+        let (field, wanted) = (Arc::new(pixels.collect()), Wanted { activations: false, saliency: Some(class) });
+        Question { field, picture: None, prepared: false, wanted, asked, by_pen: false }
+    }
+
+    /// Lets a model read.
+    fn read(reader: &mut Reader, model: &str, question: &Question) {
+        if reader.about().is_none_or(|about| about.path != Path::new(model)) {
+            reader.open(Path::new(model));
+            until(|| reader.poll().opened);
+        }
+        reader.ask(question.clone());
+        until(|| reader.poll().answered);
+    }
+
+    /// The overlay once it is there; `None` if that is the one that was there before.
+    fn shown(
+        ctx: &Context,
+        overlay: &mut Overlay,
+        reader: &mut Reader,
+        over: Over,
+        class: usize,
+        asked: Instant,
+    ) -> Option<Vec<Color32>> {
+        until(|| {
+            assert_eq!(overlay.update(ctx, reader, over, class, asked), None);
+            overlay.picture.texture().is_some()
+        });
+        let texture = overlay.picture.texture()?.id();
+        let mut painted = ctx.tex_manager().write().take_delta();
+        let pixels = painted.set.get(&texture).and_then(|images| images.last()).map(|newest| {
+            let ImageData::Color(image) = &newest.image;
+            image.pixels.clone()
+        });
+        painted.clear();
+        pixels
+    }
+
+    /// The overlay as it has to be.
+    fn wanted(over: Over, model: &str, question: &Question, class: usize) -> Vec<Color32> {
+        let mut look = Look::open(Box::new(Cpu::new()), &ModelFile::shipped(model).unwrap()).unwrap();
+        let pass = look.field(&question.field, question.wanted).unwrap();
+        let picture: Vec<u8> = pass.picture.iter().map(|x| (x * 255.0 + 0.5) as u8).collect();
+        let values = match over {
+            Over::Occlusion => look.occlusion(&picture, class, PATCH, 1).unwrap(),
+            _ => pass.saliency,
+        };
+        paint::overlay([28, 28], &values).pixels
+    }
+
+    #[test]
+    fn an_overlay_is_that_of_the_class_the_drawing_the_model_and_the_question_that_are_chosen() {
+        let (ctx, first) = (Context::default(), Instant::now());
+        let later = first + Duration::from_secs(1);
+        let (mut reader, mut overlay) = (Reader::start(Choice::Cpu, || {}), Overlay::default());
+        // Forth and back, each differs from the one before in one thing only.
+        let cases = [("dense", 40, 3, first), ("dense", 40, 5, first), ("dense", 90, 5, later), ("fast", 90, 5, later)];
+        let forth = cases.map(|case| (Over::Occlusion, case));
+        let back = cases.into_iter().rev().map(|case| (Over::Saliency, case));
+        let mut before = Vec::new();
+        for (over, (model, width, class, asked)) in forth.into_iter().chain(back).chain([forth[0]]) {
+            let question = bar(width, class, asked);
+            read(&mut reader, model, &question);
+            let shown = shown(&ctx, &mut overlay, &mut reader, over, class, asked);
+            let wanted = wanted(over, model, &question, class);
+            let case = format!("{over:?} with {model}, a bar of {width}, class {class}");
+            assert!(wanted != before, "{case} is like the one before");
+            assert!(shown.as_ref() == Some(&wanted), "{case}");
+            before = wanted;
+        }
+    }
+
+    #[test]
+    fn what_is_found_once_another_class_is_asked_about_is_not_shown() {
+        let (ctx, asked) = (Context::default(), Instant::now());
+        let (mut reader, mut overlay) = (Reader::start(Choice::Cpu, || {}), Overlay::default());
+        let question = bar(40, 3, asked);
+        read(&mut reader, "dense", &question);
+        assert_eq!(overlay.update(&ctx, &mut reader, Over::Occlusion, 3, asked), None);
+        until(|| lock(&overlay.occluded).is_some());
+        let shown = shown(&ctx, &mut overlay, &mut reader, Over::Occlusion, 5, asked);
+        assert!(shown == Some(wanted(Over::Occlusion, "dense", &question, 5)));
+    }
+}

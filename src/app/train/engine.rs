@@ -104,11 +104,25 @@ impl Desk {
     }
 }
 
+/// Why a run could not write what it has to, as far as the window has been told; `None` where nothing is unwritten.
+#[derive(Default)]
+pub struct Unwritten {
+    /// What the user asked to keep.
+    pub kept: Option<String>,
+    /// What is written without being asked for.
+    pub spare: Option<String>,
+}
+
+impl Unwritten {
+    pub fn problems(&self) -> impl Iterator<Item = &String> {
+        self.kept.iter().chain(&self.spare)
+    }
+}
+
 /// The window's handle to a run; dropping it ends the run.
 pub struct Trainer {
     desk: Arc<Desk>,
-    /// Why it could not write what it has to, as far as the window has been told; `None` once it could.
-    pub unwritten: Option<String>,
+    pub unwritten: Unwritten,
 }
 
 impl Trainer {
@@ -131,7 +145,7 @@ impl Trainer {
         };
         let started = std::thread::Builder::new().name("trainer".into()).spawn(work);
         started.map_err(|error| format!("no thread for training: {error}. Close other programs and start again"))?;
-        Ok(Trainer { desk, unwritten: None })
+        Ok(Trainer { desk, unwritten: Unwritten::default() })
     }
 
     /// A run that does nothing in its phase, and does not end.
@@ -139,7 +153,7 @@ impl Trainer {
     pub fn stuck(phase: Phase) -> Trainer {
         let desk = Desk::new(Pace::Full, egui::Context::default());
         desk.tell(|news| news.phase = phase);
-        Trainer { desk: Arc::new(desk), unwritten: None }
+        Trainer { desk: Arc::new(desk), unwritten: Unwritten::default() }
     }
 
     /// How it is to go on.

@@ -20,7 +20,7 @@ use super::remember::Panel;
 use super::shared::Shared;
 use crate::device::Choice;
 use choices::Choices;
-use engine::{Pace, Plan, Trainer};
+use engine::{Pace, Plan, Trainer, Unwritten};
 use news::{News, Phase};
 use sheet::Sheet;
 
@@ -120,22 +120,24 @@ impl Train {
 
     /// Takes in what a run has written, and what went wrong; returns the run, unless it is over.
     fn take_words(&mut self, mut run: Trainer, is_over: bool, news: News, shared: &mut Shared) -> Option<Trainer> {
-        let wrote = [(news.kept, false), (news.spare, true)];
-        for (written, is_spare) in wrote {
-            match written {
-                Some(Ok(path)) => {
-                    if is_spare {
-                        self.spare = Some(path);
-                    } else {
-                        self.kept = Some(path);
-                    }
-                    // What this run could not write before has been written now.
-                    run.unwritten = None;
-                    shared.menu.refresh();
-                }
-                Some(Err(problem)) => run.unwritten = Some(problem),
-                None => {}
+        match news.kept {
+            Some(Ok(path)) => {
+                self.kept = Some(path);
+                // That file also holds what a spare one would have held.
+                run.unwritten = Unwritten::default();
+                shared.menu.refresh();
             }
+            Some(Err(problem)) => run.unwritten.kept = Some(problem),
+            None => {}
+        }
+        match news.spare {
+            Some(Ok(path)) => {
+                self.spare = Some(path);
+                run.unwritten.spare = None;
+                shared.menu.refresh();
+            }
+            Some(Err(problem)) => run.unwritten.spare = Some(problem),
+            None => {}
         }
         if let Some([from, to]) = news.moved {
             shared.follow(&from, &to);
@@ -145,7 +147,7 @@ impl Train {
         }
         self.problems.extend(news.failed);
         if is_over {
-            self.problems.extend(run.unwritten.take());
+            self.problems.extend(run.unwritten.problems().cloned());
         }
         (!is_over).then_some(run)
     }
@@ -154,7 +156,7 @@ impl Train {
     fn problems(&self) -> Vec<String> {
         let runs = self.leaving.iter().chain(&self.run);
         let mut said: Vec<String> = Vec::new();
-        for problem in self.problems.iter().chain(runs.filter_map(|run| run.unwritten.as_ref())) {
+        for problem in self.problems.iter().chain(runs.flat_map(|run| run.unwritten.problems())) {
             if !said.contains(problem) {
                 said.push(problem.clone());
             }
@@ -165,7 +167,7 @@ impl Train {
     /// Forgets what went wrong. A run that still has something to write says it anew if it cannot.
     fn forget_problems(&mut self) {
         self.problems.clear();
-        self.leaving.iter_mut().chain(&mut self.run).for_each(|run| run.unwritten = None);
+        self.leaving.iter_mut().chain(&mut self.run).for_each(|run| run.unwritten = Unwritten::default());
     }
 
     /// Ends the run, which by itself still writes what it has to, and tells of its last steps. One that was still being
@@ -428,6 +430,30 @@ mod tests {
         tell(&train, unwritten(), written());
         let told = train.finish(Duration::ZERO, &mut shared);
         assert!(told.len() == 2 && told[0] == "the disk is full" && told[1].contains("did not end"), "{told:?}");
+    }
+
+    #[test]
+    fn a_spare_copy_does_not_hide_that_the_model_was_not_kept_and_a_model_that_is_kept_needs_no_copy() {
+        type Written = Option<Result<PathBuf, String>>;
+        let written = || -> Written { Some(Ok(PathBuf::from("live-fast.safetensors"))) };
+        let unwritten = |why: &str| -> Written { Some(Err(why.into())) };
+        let mut shared = shared();
+        let mut train = Train { run: Some(Trainer::stuck(Phase::Running)), ..Train::default() };
+        let mut told = |kept: Written, spare: Written| {
+            train.run.as_ref().unwrap().tell(|news| (news.kept, news.spare) = (kept, spare));
+            train.take(&mut shared);
+            train.problems()
+        };
+        assert_eq!(told(unwritten("not allowed"), None), ["not allowed"]);
+        assert_eq!(told(None, written()), ["not allowed"]);
+        assert_eq!(told(None, unwritten("disk full")), ["not allowed", "disk full"]);
+        assert!(told(written(), None).is_empty());
+        assert_eq!(told(None, unwritten("disk full")), ["disk full"]);
+        assert_eq!(told(unwritten("not allowed"), None), ["not allowed", "disk full"]);
+        // Once the run is over, both stay said.
+        train.run.as_ref().unwrap().tell(|news| news.failed = Some("the device is gone".into()));
+        train.take(&mut shared);
+        assert_eq!(train.problems(), ["the device is gone", "not allowed", "disk full"]);
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::models::{self, Model};
 use crate::train::Precision;
 pub use subject::Subject;
 
+/// Seconds of steps that are not measured: caches fill, clocks rise.
+const WARM_UP: f64 = 1.0;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// A built-in network or GAN, or an architecture in TOML
@@ -67,12 +70,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let wanted = asked_for(&args.device, precision, std::slice::from_ref(&choice));
     let (_, mut device) = trusted(choice, &wanted)?;
     subject.start(device.as_mut())?;
-    let mut first = None;
-    if args.seconds > 0.0 {
-        first = Some(measure(&mut subject, device.as_mut(), 1.0)?);
-    }
-    let measured = measure(&mut subject, device.as_mut(), args.seconds)?;
-    let Measured { steps, seconds, .. } = measured;
+    let Measured { steps, seconds, first_loss, last_loss } =
+        measure_warm(&mut subject, device.as_mut(), WARM_UP, args.seconds)?;
     let images = (steps * subject.images) as f64 / seconds;
     if args.json {
         let mut result = about(&args, &subject);
@@ -81,8 +80,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         result["steps"] = json!(steps);
         result["seconds"] = json!(seconds);
         if !args.infer {
-            result["first_loss"] = json!(first.as_ref().unwrap_or(&measured).first_loss);
-            result["last_loss"] = json!(measured.last_loss);
+            result["first_loss"] = json!(first_loss);
+            result["last_loss"] = json!(last_loss);
         }
         say(result);
     } else {
@@ -115,6 +114,21 @@ struct Measured {
     /// The loss of the first step, and the mean over the last steps that were run together; 0 in inference.
     first_loss: f32,
     last_loss: f32,
+}
+
+/// Runs for about `warm_up` seconds and measures the `seconds` after that; with 0 of these, the first step alone. The
+/// first loss is that of the first step of all.
+fn measure_warm(
+    subject: &mut Subject,
+    device: &mut dyn Device,
+    warm_up: f64,
+    seconds: f64,
+) -> anyhow::Result<Measured> {
+    if seconds == 0.0 {
+        return measure(subject, device, seconds);
+    }
+    let Measured { first_loss, .. } = measure(subject, device, warm_up)?;
+    Ok(Measured { first_loss, ..measure(subject, device, seconds)? })
 }
 
 /// Runs for about `seconds`, the last step's end included.
@@ -194,4 +208,29 @@ fn ops(args: &Args, choice: Choice, subject: &mut Subject) -> anyhow::Result<Exi
         say(result);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::cpu::Cpu;
+
+    #[test]
+    fn the_first_loss_is_that_of_the_first_step_of_all_also_after_a_warm_up() {
+        let model = models::load_any("dense").unwrap();
+        let few = mnist::embedded().unwrap().train.select(&(0..64).collect::<Vec<_>>());
+        // Each measurement ends with its first step.
+        let losses = |seconds: f64| {
+            let mut subject = Subject::new(&model, few.clone(), Some(16), false, Precision::F32).unwrap();
+            let mut device = Cpu::new();
+            subject.start(&mut device).unwrap();
+            let Measured { steps, first_loss, last_loss, .. } =
+                measure_warm(&mut subject, &mut device, 0.0, seconds).unwrap();
+            assert_eq!(steps, 1);
+            [first_loss, last_loss]
+        };
+        let ([first, only], [warm, second]) = (losses(0.0), losses(1e-9));
+        assert_eq!([only, warm], [first; 2]);
+        assert_ne!(second, first);
+    }
 }

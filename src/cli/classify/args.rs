@@ -1,7 +1,7 @@
 //! The flags of `inkgrad classify`, and which of them go together.
 
 use super::*;
-use crate::cli::outputs::{NewFolders, ensure_png, format_of};
+use crate::cli::outputs::{NewFolders, ensure_free, ensure_png, format_of};
 use crate::pictures::Preparation;
 use crate::pictures::pattern::Pattern;
 use crate::pictures::prepare::{Invert, Mode};
@@ -122,9 +122,10 @@ pub struct Args {
     /// A CSV of all files that could not be read, and why
     #[arg(long, value_name = "FILE", help_heading = PLACE)]
     pub errors: Option<PathBuf>,
-    /// Continue --out where a run was stopped or killed; start it if there is nothing to continue, and do nothing if
-    /// the table is complete and all else that is asked for is there. A table, whole or begun, with other pictures or
-    /// answers than it would get is an error
+    /// Continue --out where a run was stopped or killed, with everything that it was begun with: only --device,
+    /// --threads and --quiet may differ, and --sheet and --errors may be added or put elsewhere. Start it if there is
+    /// nothing to continue, and do nothing if the table is complete and all else that is asked for is there. A table with
+    /// other pictures or answers than it would get is an error
     #[arg(long, help_heading = PLACE, requires = "out", conflicts_with = "force")]
     pub resume: bool,
     /// Overwrite --out, what a stopped run left of it, --sheet and --errors
@@ -327,7 +328,7 @@ impl Args {
         if let Some(path) = &self.sheet {
             ensure_png("--sheet", path)?;
         }
-        // A stopped run may have left some of these files.
+        // A stopped run may have left some of these files, as its journal says.
         let replaces = self.force || self.goes_on();
         for (i, (flag, path)) in written.iter().enumerate() {
             if let Some((other, _)) = written[..i].iter().find(|(_, other)| resolved(other) == resolved(path)) {
@@ -338,11 +339,9 @@ impl Args {
                 bail!("{flag} {}: is part of the input, {given}; name another place", path.display());
             }
             // For the table there is more to say if a run was stopped; it is checked later.
-            ensure!(
-                *flag == "--out" || replaces || !path.exists(),
-                "{flag} {}: is already there; name another place, or overwrite it with --force",
-                path.display()
-            );
+            if *flag != "--out" {
+                ensure_free(path, replaces)?;
+            }
         }
         Ok(())
     }
@@ -360,11 +359,8 @@ impl Args {
 
     /// Makes the folders of the files to be written.
     pub fn make_folders(&self) -> anyhow::Result<Vec<NewFolders>> {
-        let made = self.written().into_iter().map(|(flag, path)| {
-            let made = NewFolders::of(path).map_err(|error| error.source);
-            made.with_context(|| format!("{flag} {}: cannot make its folder", path.display()))
-        });
-        let mut made: Vec<NewFolders> = made.collect::<anyhow::Result<_>>()?;
+        let made = self.written().into_iter().map(|(_, path)| NewFolders::of(path));
+        let mut made: Vec<NewFolders> = made.collect::<Result<_, _>>()?;
         // What was made last goes first: it may lie in what was made before.
         made.reverse();
         Ok(made)

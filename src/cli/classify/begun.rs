@@ -1,6 +1,6 @@
 //! What a table was begun with, as a user types it, and how that differs from what a command is given.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
@@ -9,21 +9,23 @@ use serde::{Deserialize, Serialize};
 use super::args::Args;
 use super::sorting::How;
 use super::table::Format;
-use crate::files::DASH;
+use crate::cli::is_one_place;
+use crate::files::{DASH, in_the_way};
 use crate::hash::hash;
 use crate::models::ModelFile;
 use crate::pictures::source::Shard;
-use crate::pictures::{path_text, visible};
+use crate::pictures::{path_text, text_path, visible};
 use crate::words::shell;
 
 /// The form of the journals that are written and read. A first line that does not say it is of an older one.
 const FORM: u32 = 2;
 
 /// Files that are made at the end, of all that is in the journal: they may also be asked for, or put elsewhere, when a
-/// table is continued. It is an error to leave them out.
+/// table is continued, but not where another file is. It is an error to leave them out.
 const MADE_LAST: [&str; 2] = ["--sheet", "--errors"];
 
-/// Everything that decides a table's rows, and which files are made besides; a journal's first line.
+/// Everything that decides a table's rows, and which files are made besides; a journal's first line. Another one follows
+/// when a run continues the table that makes other files at the end.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Begun {
     form: u32,
@@ -156,6 +158,19 @@ impl Begun {
         };
         (was != is).then(|| format!("{}, not {}", said(&was, &is), said(&is, &was)))
     }
+
+    /// A file that this run is to make at the end, that is there already, and that is not one which the `earlier` runs on
+    /// the table were to make.
+    pub fn would_overwrite(&self, earlier: &[Begun]) -> Option<PathBuf> {
+        let is_own = |file: &Path| earlier.iter().flat_map(Begun::made_last).any(|own| is_one_place(&own, file));
+        self.made_last().find(|file| in_the_way(file) && !is_own(file))
+    }
+
+    /// The files that are made at the end.
+    fn made_last(&self) -> impl Iterator<Item = PathBuf> {
+        let made = self.flags.iter().filter(|(flag, _)| MADE_LAST.contains(&flag.as_str()));
+        made.map(|(_, file)| text_path(file))
+    }
 }
 
 fn joined(flags: &[(String, String)], by: &str, say: impl FnMut(&(String, String)) -> String) -> String {
@@ -196,6 +211,9 @@ pub mod tests {
 
     use super::*;
 
+    /// The flags that are not compared, and may be others when a table is continued.
+    const FREE: [&str; 2] = ["device", "quiet"];
+
     fn command() -> Command {
         Args::augment_args(Command::new("classify"))
     }
@@ -219,10 +237,23 @@ pub mod tests {
         let compared = flags(&args("in"), &ModelFile::default(), Format::Csv).into_iter();
         let compared = compared.map(|(flag, _)| flag.trim_start_matches("--"));
         // Inputs and the model are compared besides, and a journal is found by the name in --out.
-        let others = ["pictures", "model", "out", "resume", "force", "device", "quiet"];
+        let others = ["pictures", "model", "out", "resume", "force"].into_iter().chain(FREE);
         let known: BTreeSet<String> = compared.chain(others).map(String::from).collect();
         let name = |arg: &clap::Arg| arg.get_long().unwrap_or(arg.get_id().as_str()).to_owned();
         assert_eq!(command().get_arguments().map(name).collect::<BTreeSet<_>>(), known);
+    }
+
+    #[test]
+    fn the_help_names_the_flags_that_may_differ_when_a_table_is_continued_and_no_others() {
+        let command = command();
+        let resume = command.get_arguments().find(|arg| arg.get_id() == "resume").unwrap();
+        let help = resume.get_help().unwrap().to_string();
+        let words = help.split([' ', ',', ':', '.']);
+        let named: BTreeSet<&str> = words.filter_map(|word| word.strip_prefix("--")).collect();
+        let made_last = MADE_LAST.map(|flag| flag.trim_start_matches("--"));
+        // Every command has --threads.
+        let meant = FREE.into_iter().chain(made_last).chain(["out", "threads"]);
+        assert_eq!(named, meant.collect::<BTreeSet<_>>());
     }
 
     #[test]

@@ -1,22 +1,36 @@
-//! What has been done so far, on disk: a line for each picture. The table is made from it once all are there, and a run
-//! that was stopped or killed continues from it.
+//! What has been done so far, on disk: what the table was begun with, and a line for each picture. The table is made from
+//! it once all are there, and a run that was stopped or killed continues from it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use serde::de::IgnoredAny;
 
 use super::begun::Begun;
 use super::record::Record;
-use crate::files;
+use crate::cli::outputs::already_there;
+use crate::files::{self, WriteError};
 
 pub struct Journal {
     path: PathBuf,
     out: BufWriter<File>,
     /// Bytes up to the end of what was there when the journal was opened.
     kept: u64,
+}
+
+/// A line of a journal after its first.
+enum Line {
+    Record(Record),
+    /// What a run was given that continued the table and makes other files at the end.
+    Begun(Begun),
+}
+
+impl Line {
+    fn read(text: &[u8]) -> serde_json::Result<Line> {
+        let begun = |error| serde_json::from_slice(text).map(Line::Begun).map_err(|_| error);
+        serde_json::from_slice(text).map(Line::Record).or_else(begun)
+    }
 }
 
 /// The path of a table's journal.
@@ -30,15 +44,19 @@ impl Journal {
     /// Starts a new journal, which replaces an existing one.
     pub fn start(path: &Path, begun: &Begun) -> anyhow::Result<Journal> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        let file = file.map_err(WriteError::of(path))?;
         lock(&file, path)?;
-        file.set_len(0)?;
+        file.set_len(0).map_err(WriteError::of(path))?;
         let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file), kept: 0 };
         journal.begin(begun)?;
         Ok(journal)
     }
 
     /// Continues a journal, after passing every record in it to `tell`. An incomplete last line is dropped.
+    ///
+    /// # Errors
+    /// If it was begun with something else, or if a file that is made at the end would replace one that is none of this
+    /// table's.
     pub fn resume(
         path: &Path,
         begun: &Begun,
@@ -47,23 +65,29 @@ impl Journal {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let mut file = file.with_context(|| format!("cannot continue {}", path.display()))?;
         lock(&file, path)?;
-        let mut lines = Lines::new(&file, path);
+        let mut lines = Lines::new(&file, path, |text| serde_json::from_slice(text));
         let found =
             lines.next().transpose()?.map(Begun::read).transpose().with_context(|| path.display().to_string())?;
         if let Some(difference) = found.as_ref().and_then(|found| found.difference(begun)) {
             bail!("{}: was begun {difference}. Continue with the same, or start over with --force", path.display());
         }
         let mut end = lines.end;
-        let mut records = lines.retyped::<Record>();
-        while let Some(record) = records.next().transpose()? {
-            tell(record)?;
-            end = records.end;
+        let mut earlier = Vec::from_iter(found);
+        let mut lines = lines.then(Line::read);
+        while let Some(line) = lines.next().transpose()? {
+            match line {
+                Line::Record(record) => tell(record)?,
+                Line::Begun(begun) => earlier.push(begun),
+            }
+            end = lines.end;
         }
-        drop(records);
-        file.set_len(end)?;
-        file.seek(SeekFrom::End(0))?;
+        drop(lines);
+        if let Some(file) = begun.would_overwrite(&earlier) {
+            return Err(already_there(&file, ", and the table was not begun with it", "move it away"));
+        }
+        file.set_len(end).and_then(|()| file.seek(SeekFrom::End(0))).map_err(WriteError::of(path))?;
         let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file), kept: end };
-        if found.is_none() {
+        if !earlier.contains(begun) {
             journal.begin(begun)?;
         }
         Ok(journal)
@@ -72,7 +96,7 @@ impl Journal {
     fn begin(&mut self, begun: &Begun) -> anyhow::Result<()> {
         self.line(begun)?;
         self.flush()?;
-        self.kept = self.out.get_ref().stream_position().with_context(|| self.cannot())?;
+        self.kept = self.out.get_ref().stream_position().map_err(|error| self.refused(error))?;
         Ok(())
     }
 
@@ -86,12 +110,12 @@ impl Journal {
 
     fn line(&mut self, line: &impl serde::Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string(line)?;
-        writeln!(self.out, "{text}").with_context(|| self.cannot())
+        Ok(writeln!(self.out, "{text}").map_err(|error| self.refused(error))?)
     }
 
     /// Makes sure that what was pushed is kept whatever happens to the program.
     pub fn flush(&mut self) -> anyhow::Result<()> {
-        self.out.flush().with_context(|| self.cannot())
+        Ok(self.out.flush().map_err(|error| self.refused(error))?)
     }
 
     /// Takes back every record pushed since the journal was opened.
@@ -99,11 +123,11 @@ impl Journal {
         self.flush()?;
         let mut file = self.out.get_ref();
         let cut = file.set_len(self.kept).and_then(|()| file.seek(SeekFrom::End(0)));
-        cut.map(drop).with_context(|| self.cannot())
+        Ok(cut.map(drop).map_err(|error| self.refused(error))?)
     }
 
-    fn cannot(&self) -> String {
-        format!("cannot write {}", self.path.display())
+    fn refused(&self, source: io::Error) -> WriteError {
+        WriteError { path: self.path.clone(), source }
     }
 
     /// Passes every record to `tell`, from the first on.
@@ -114,10 +138,12 @@ impl Journal {
         let mut file = self.out.get_ref();
         let cannot = || format!("cannot read {}", self.path.display());
         file.seek(SeekFrom::Start(0)).with_context(cannot)?;
-        let mut lines = Lines::<IgnoredAny>::new(file, &self.path);
+        let mut lines = Lines::new(file, &self.path, |_| Ok(()));
         lines.next().transpose()?;
-        for record in lines.retyped::<Record>() {
-            tell(record?)?;
+        for line in lines.then(Line::read) {
+            if let Line::Record(record) = line? {
+                tell(record)?;
+            }
         }
         file.seek(SeekFrom::End(0)).with_context(cannot)?;
         Ok(())
@@ -138,28 +164,29 @@ fn lock(file: &File, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Values of one type, one per line, up to the first incomplete one.
+/// What each line says, up to the first incomplete one.
 struct Lines<'a, T> {
     reader: BufReader<&'a File>,
     path: &'a Path,
     line: u64,
-    /// Bytes up to the end of the last value read.
+    /// Bytes up to the end of the last line read.
     end: u64,
-    kind: std::marker::PhantomData<T>,
+    read: fn(&[u8]) -> serde_json::Result<T>,
 }
 
 impl<'a, T> Lines<'a, T> {
-    fn new(file: &'a File, path: &'a Path) -> Lines<'a, T> {
-        Lines { reader: BufReader::new(file), path, line: 0, end: 0, kind: std::marker::PhantomData }
+    fn new(file: &'a File, path: &'a Path, read: fn(&[u8]) -> serde_json::Result<T>) -> Lines<'a, T> {
+        Lines { reader: BufReader::new(file), path, line: 0, end: 0, read }
     }
 
-    fn retyped<U>(self) -> Lines<'a, U> {
+    /// The lines that are left, read in another way.
+    fn then<U>(self, read: fn(&[u8]) -> serde_json::Result<U>) -> Lines<'a, U> {
         let Lines { reader, path, line, end, .. } = self;
-        Lines { reader, path, line, end, kind: std::marker::PhantomData }
+        Lines { reader, path, line, end, read }
     }
 }
 
-impl<T: serde::de::DeserializeOwned> Iterator for Lines<'_, T> {
+impl<T> Iterator for Lines<'_, T> {
     type Item = anyhow::Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -169,7 +196,7 @@ impl<T: serde::de::DeserializeOwned> Iterator for Lines<'_, T> {
         let value = read.and_then(|_| match text.ends_with(b"\n") {
             true => {
                 self.end += text.len() as u64;
-                Ok(Some(serde_json::from_slice(&text)?))
+                Ok(Some((self.read)(&text)?))
             }
             false => Ok(None),
         });

@@ -18,7 +18,7 @@ use super::{counted, interrupt, note, open_devices, say, thousands, told_once};
 use crate::data::UNSURE;
 use crate::data::csv::PixelRows;
 use crate::device::Device;
-use crate::files::{self, DASH, Existing, STDOUT, Unfinished};
+use crate::files::{self, DASH, Existing, STDOUT, Unfinished, WriteError};
 use crate::hash::hash;
 use crate::infer::classify::default_model;
 use crate::infer::in_order::in_order;
@@ -501,18 +501,18 @@ fn write_table(
     existing: Existing,
     mended: &HashSet<u64>,
 ) -> anyhow::Result<()> {
-    let cannot = || format!("cannot write {}", out.display());
-    let file = Unfinished::create(out).with_context(cannot)?;
-    let mut table = Table::start(format, columns, file).with_context(cannot)?;
+    let refused = WriteError::of(out);
+    let file = Unfinished::create(out).map_err(&refused)?;
+    let mut table = Table::start(format, columns, file).map_err(&refused)?;
     let mut later = answers(journal, mended)?;
     journal.read(|record| {
         let row = match later.get_mut(&hash(record.path.as_bytes())) {
             Some(answers) => answers.pop_front(),
             None => Some(record),
         };
-        row.map_or(Ok(()), |row| table.push(&row)).with_context(cannot)
+        Ok(row.map_or(Ok(()), |row| table.push(&row)).map_err(&refused)?)
     })?;
-    table.finish().and_then(|file| file.finish(existing)).with_context(cannot)
+    Ok(table.finish().and_then(|file| file.finish(existing)).map_err(refused)?)
 }
 
 /// The journal's answers for the pictures whose names have these hashes.

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
 use image::RgbImage;
 use image::imageops;
 
 use super::record::Record;
 use super::table::Columns;
-use crate::files::Unfinished;
+use crate::files::{Unfinished, WriteError};
 use crate::pictures::source::{numbered_pixels, table_of};
 use crate::pictures::stream::Work;
 use crate::pictures::{text_path, visible};
@@ -26,8 +25,7 @@ const GAP: u32 = 8;
 /// # Errors
 /// If a sheet cannot be written, which is better reported before all pictures are looked at than after.
 pub fn can_be_written(path: &Path) -> anyhow::Result<()> {
-    let tried = Unfinished::create(path).map(drop);
-    tried.map_err(|error| anyhow!("--sheet {}: {error}; name a place that can be written", path.display()))
+    Ok(Unfinished::create(path).map(drop).map_err(WriteError::of(path))?)
 }
 
 /// The least certain pictures of each class so far.

@@ -11,7 +11,7 @@ use super::table::{Columns, harmless};
 use crate::cli::thousands;
 use crate::data::write::legend;
 use crate::data::{LISTED, Numbered};
-use crate::files::{Existing, Unfinished};
+use crate::files::{Existing, Unfinished, WriteError};
 use crate::pictures::visible;
 use crate::report::{Confusion, MAX_CLASSES, aligned, class_name, clipped};
 
@@ -65,8 +65,7 @@ impl Summary {
     pub fn new(columns: Columns, only_fitted: bool, errors: Option<&Path>) -> anyhow::Result<Summary> {
         let classes = columns.class_names.len();
         let errors = errors.map(|path| {
-            let file =
-                Unfinished::create(path).map_err(|error| anyhow::anyhow!("--errors {}: {error}", path.display()))?;
+            let file = Unfinished::create(path).map_err(WriteError::of(path))?;
             let mut csv = csv::Writer::from_writer(file);
             csv.write_record(["path", "reason"])?;
             anyhow::Ok(csv)
@@ -93,7 +92,8 @@ impl Summary {
                 self.told.push(format!("{}: {}", visible(&clipped(&record.path, LONGEST_NAME)), visible(reason)));
             }
             if let Some(errors) = &mut self.errors {
-                errors.write_record([harmless(&record.path), harmless(reason)].map(Cow::into_owned))?;
+                let written = errors.write_record([harmless(&record.path), harmless(reason)].map(Cow::into_owned));
+                written.map_err(|error| WriteError::of(errors.get_ref().path())(error.into()))?;
             }
         }
         let Some((best, confidence)) = record.best() else { return Ok(()) };
@@ -126,10 +126,9 @@ impl Summary {
     /// Gives the file of failures its final name.
     pub fn finish_errors(&mut self) -> anyhow::Result<()> {
         if let Some(errors) = self.errors.take() {
-            let path = errors.get_ref().path().to_owned();
-            let cannot = |error: std::io::Error| anyhow::anyhow!("--errors {}: {error}", path.display());
-            let file = errors.into_inner().map_err(|error| cannot(error.into_error()))?;
-            file.finish(Existing::Replace).map_err(cannot)?;
+            let refused = WriteError::of(errors.get_ref().path());
+            let file = errors.into_inner().map_err(|error| refused(error.into_error()))?;
+            file.finish(Existing::Replace).map_err(refused)?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use super::Member;
 use super::record::{Kept, Record};
 use super::table::{Columns, Format, KAGGLE, Table, harmless};
+use crate::cli::outputs::{OVERWRITE, already_there};
 use crate::pictures::source::{Source, Task};
 use crate::pictures::stream::{BATCH, Item, Work};
 use crate::pictures::visible;
@@ -47,10 +48,7 @@ pub fn compare(
     work: &Work,
     team: &mut [Member],
 ) -> anyhow::Result<Whole> {
-    let other = |how: String| {
-        let out = out.display();
-        anyhow!("{out} is already there, and is a different table: {how}. Name another, or replace it with --force")
-    };
+    let other = |how: String| already_there(out, &format!(", and is a different table: {how}"), OVERWRITE);
     let table = File::open(out).with_context(|| format!("cannot read {}", out.display()))?;
     let Some(mut rows) = rows(table, format, columns) else { return Ok(NOT_COMPARED) };
     let mut next_row = || rows.next().transpose().map_err(|error| other(format!("{error:#}")));

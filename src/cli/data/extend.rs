@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::cli::outputs::already_there;
 use crate::cli::progress::Progress;
 use crate::cli::reading::{ReadingFlags, data_shown};
 use crate::cli::{count, interrupt, note, say, thousands};
@@ -70,7 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let channels = train.channels;
     let names = [Part::Train, Part::Test].into_iter().flat_map(|part| idx_names(part, channels));
     if let Some(path) = names.map(|name| args.out.join(name)).find(|path| path.exists()) {
-        anyhow::bail!("{} is there already; name another folder with --out, or move it away", path.display());
+        return Err(already_there(&path, "", "move it away"));
     }
     let places = Window::DIGIT.places(Window::DIGIT_IMAGE);
     let images = args.limit.unwrap_or(train.len()).min(train.len());

@@ -115,7 +115,7 @@ fn examine_device(choice: &Choice, args: &Args, report: &mut Report) -> anyhow::
     report.section(&format!("Ops on {}", device.name()));
     let mut ops = ops::examine(choice, &mut device, args.quick);
     report.list(&ops.lines());
-    let mut hung = ops.hung.take();
+    let mut hung = ops.hung.take().map(|(_, error)| error);
     if !ops.lost && hung.is_none() {
         report.section("Speed");
         match measured(device.as_mut(), if args.quick { 0.1 } else { 0.5 }) {
@@ -131,15 +131,14 @@ fn examine_device(choice: &Choice, args: &Args, report: &mut Report) -> anyhow::
             Err(error) => hung = Some(error),
         }
     }
-    if let Some(hung) = hung {
-        report.line(format_args!("\n**Verdict: {hung}**"));
-        return Ok(ExitCode::from(WRONG));
-    }
-    let name = device.name();
-    if ops.failed() == 0 {
-        report.line(format_args!("\n**Verdict: {name} computes what it should.**"));
-        return Ok(ExitCode::SUCCESS);
-    }
+    let failing = ops.failing();
+    report.line(format_args!("\n**Verdict: {}**", verdict(choice, &device.name(), &failing, hung.as_ref())));
+    Ok(if failing.is_empty() && hung.is_none() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
+}
+
+/// What is found of the device of this name: ops that it computes wrongly, and whether it gave no answer.
+fn verdict(choice: &Choice, name: &str, failing: &[&str], hung: Option<&DeviceError>) -> String {
+    let wrong = failing.join(", ");
     let remedy = match choice {
         Choice::Cpu => "This is a fault of inkgrad or of the processor: please report it, with this report",
         Choice::Gpu(_) => {
@@ -147,8 +146,12 @@ fn examine_device(choice: &Choice, args: &Args, report: &mut Report) -> anyhow::
              help, please report it, with this report (--out FILE)"
         }
     };
-    report.line(format_args!("\n**Verdict: {name} computes wrongly: {}. {remedy}.**", ops.failing().join(", ")));
-    Ok(ExitCode::from(WRONG))
+    match hung {
+        None if failing.is_empty() => format!("{name} computes what it should."),
+        None => format!("{name} computes wrongly: {wrong}. {remedy}."),
+        Some(hung) if failing.is_empty() => format!("{hung}."),
+        Some(hung) => format!("{hung}. It also computes wrongly: {wrong}."),
+    }
 }
 
 /// What an adapter is, and which of its features inkgrad uses.
@@ -202,4 +205,19 @@ fn memory(device: &mut dyn Device, info: &AdapterInfo) -> Result<String, DeviceE
         Some(hung @ DeviceError::Hung { .. }) => return Err(hung),
         Some(error) => format!("- {given} MiB could be allocated; twice as much was refused: {error}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_gives_no_answer_is_also_said_to_compute_wrongly_what_it_did_before() {
+        let hung = DeviceError::Hung { device: "a card".into(), seconds: 300 };
+        let said = |failing: &[&str], hung| verdict(&Choice::Cpu, "a card", failing, hung);
+        assert_eq!(said(&[], None), "a card computes what it should.");
+        assert!(said(&["add", "mul"], None).starts_with("a card computes wrongly: add, mul. This is a fault of "));
+        assert_eq!(said(&[], Some(&hung)), format!("{hung}."));
+        assert_eq!(said(&["add", "mul"], Some(&hung)), format!("{hung}. It also computes wrongly: add, mul."));
+    }
 }

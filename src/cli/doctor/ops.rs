@@ -25,8 +25,8 @@ pub struct Ops {
     against: &'static str,
     /// The device was lost and could not be opened again: ops that are not listed were not run.
     pub lost: bool,
-    /// The device gave no answer: further cases were not run.
-    pub hung: Option<DeviceError>,
+    /// The case that the device gave no answer to, by its name: further cases were not run.
+    pub hung: Option<(String, DeviceError)>,
 }
 
 /// Runs the table on a device; a GPU is compared with the CPU, the CPU with the definitions.
@@ -46,7 +46,7 @@ pub fn examine(choice: &Choice, device: &mut Box<dyn Device>, quick: bool) -> Op
         let result = if gpu { check::against_twin(case, device.as_mut()) } else { check::against_definitions(case) };
         // Each later case would wait as long, even if the device could be opened again.
         if let Err(Finding::Device(hung @ DeviceError::Hung { .. })) = result {
-            found.hung = Some(hung);
+            found.hung = Some((case.name.clone(), hung));
             break;
         }
         let row = found.rows.entry(case.op.name()).or_default();
@@ -97,8 +97,11 @@ impl Ops {
         let sum = |of: fn(&Row) -> usize| self.rows.values().map(of).sum::<usize>();
         let (cases, skipped) = (sum(|row| row.cases), sum(|row| row.skipped));
         let right = cases - self.failed() - skipped;
-        let mut lines =
-            vec![format!("{right} of {cases} cases of {} ops: each agrees with {}", self.rows.len(), self.against)];
+        let mut lines = Vec::new();
+        if cases > 0 {
+            let ops = self.rows.len();
+            lines.push(format!("{right} of {cases} cases of {ops} ops: each agrees with {}", self.against));
+        }
         if skipped > 0 {
             lines.push(format!("{skipped} larger cases do not fit on the device"));
         }
@@ -110,9 +113,25 @@ impl Ops {
         if self.lost {
             lines.push("the device was lost and could not be opened again: further cases were not run".into());
         }
-        if self.hung.is_some() {
-            lines.push("the device gave no answer: further cases were not run".into());
+        if let Some((case, _)) = &self.hung {
+            lines.push(format!("the device gave no answer to the case `{case}`: further cases were not run"));
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_that_is_never_answered_is_named_beside_what_was_found_before_it() {
+        let hung = DeviceError::Hung { device: "a card".into(), seconds: 300 };
+        let mut ops = Ops { against: "its twin", hung: Some(("mul 5".into(), hung)), ..Ops::default() };
+        let last = "the device gave no answer to the case `mul 5`: further cases were not run";
+        assert_eq!(ops.lines(), [last]);
+        ops.rows.insert("add", Row { cases: 2, failed: 1, skipped: 0, first: Some("add 3 is off".into()) });
+        let wrong = "WRONG: `add`, 1 of 2 cases; the first: add 3 is off";
+        assert_eq!(ops.lines(), ["1 of 2 cases of 1 ops: each agrees with its twin", wrong, last]);
     }
 }

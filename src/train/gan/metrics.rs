@@ -98,13 +98,14 @@ impl GanMetrics {
         Ok(metrics)
     }
 
-    /// Adds a measurement. Returns a warning at the first whose distance is not a finite number, which is never the best.
+    /// Adds a measurement. Returns a warning at the first whose distance is not a finite number: such a distance makes
+    /// no epoch the best.
     pub fn measured(&mut self, row: MeasureRow) -> Option<String> {
         let is_finite = |row: &MeasureRow| row.frechet.is_finite();
         let is_first = !is_finite(&row) && self.measures.iter().all(is_finite);
         let warning = is_first.then(|| {
             format!(
-                "epoch {}: the Fréchet distance is {}, so that this epoch is not the best; nothing is said of others \
+                "epoch {}: the Fréchet distance is {}, which makes no epoch the best; nothing is said of others \
                  like it",
                 row.epoch, row.frechet
             )
@@ -220,7 +221,7 @@ mod tests {
         assert_eq!(told(1, 2.0), None);
         let warning = told(2, f64::NAN).unwrap();
         assert!(
-            warning.starts_with("epoch 2: the Fréchet distance is NaN, so that this epoch is not the best"),
+            warning.starts_with("epoch 2: the Fréchet distance is NaN, which makes no epoch the best;"),
             "{warning}"
         );
         assert_eq!([told(3, f64::INFINITY), told(4, 1.0)], [None, None]);

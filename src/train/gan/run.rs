@@ -30,7 +30,7 @@ use crate::train::{Folder, Precision, TrainError};
 mod checkpoint;
 mod pictures;
 
-use checkpoint::{history, same_judge, state_of};
+use checkpoint::{best_of, history, same_judge, state_of};
 pub use pictures::MEASURE_SEED;
 
 /// What a run reports while it trains.
@@ -194,8 +194,9 @@ impl GanRun<'_> {
             Start::From(checkpoint) => state_of(checkpoint, &steps)?,
             Start::Anew | Start::Over(_) => steps.initial(self.settings.seed),
         };
-        let (metrics, best) = history(&self.folder, state.round as usize)?;
-        let written = self.check_kept(&start, &metrics, best, &steps)?;
+        let metrics = history(&self.folder, state.round as usize)?;
+        let written = self.check_kept(&start, &metrics.measures, &steps)?;
+        let best = best_of(&metrics.measures, written);
         let (data, judge_place) = (self.settings.data.clone(), self.settings.judge.clone());
         self.folder.change_settings(|was: GanSettings| GanSettings { data, judge: judge_place, ..was })?;
 
@@ -383,7 +384,7 @@ impl Loop<'_> {
         let Some(quality) = &mut self.quality else { return Ok(last) };
         let measures = quality.measure(self.run.device, &generated)?;
         let row = MeasureRow::new(self.round, epoch, &measures);
-        let best = self.best.take(epoch, -row.frechet) || last && self.best.epoch == 0;
+        let best = self.best.take_or_last(epoch, -row.frechet, last);
         let doubt = self.metrics.measured(row);
         (self.run.report)(GanEvent::Measured { epoch, measures: &measures, best });
         if let Some(doubt) = doubt {

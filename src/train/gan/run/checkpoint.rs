@@ -5,7 +5,7 @@ use crate::infer::judge::Judge;
 use crate::infer::sample::PREFIX;
 use crate::models::ModelFile;
 use crate::run_files::{LOSSES, MEASURES};
-use crate::train::gan::metrics::GanMetrics;
+use crate::train::gan::metrics::{GanMetrics, MeasureRow};
 use crate::train::gan::steps::{GanState, GanSteps};
 use crate::train::keeping::{Best, EPOCH};
 use crate::train::resume::{Checkpoint, Start};
@@ -46,21 +46,34 @@ fn recorded(folder: &Folder) -> Result<GanMetrics, TrainError> {
     parsed.map_err(|reason| TrainError::Resume { path: folder.path().into(), reason })
 }
 
-/// The metrics up to a round, and the best epoch in them. Rows after the checkpoint belong to rounds that are done
-/// again.
+/// The metrics up to a round. Rows after the checkpoint belong to rounds that are done again.
 ///
 /// # Errors
 /// Losses that are missing, or end before that round.
-pub(super) fn history(folder: &Folder, round: usize) -> Result<(GanMetrics, Best), TrainError> {
+pub(super) fn history(folder: &Folder, round: usize) -> Result<GanMetrics, TrainError> {
     let mut metrics = recorded(folder)?;
     metrics.losses.retain(|row| row.round <= round);
     metrics.measures.retain(|row| row.round <= round);
     folder.check_reach(LOSSES, "round", metrics.losses.last().map_or(0, |row| row.round), round)?;
+    Ok(metrics)
+}
+
+/// The best epoch so far: that of the generator that is there (`kept`), unless its distance is no finite number. Where
+/// that epoch is done again, or there is no generator, the best of those that were measured.
+pub(super) fn best_of(measures: &[MeasureRow], kept: usize) -> Best {
+    let is_measured = measures.iter().any(|row| row.epoch == kept);
     let mut best = Best::default();
-    for row in &metrics.measures {
+    for row in measures.iter().filter(|row| row.epoch == kept || !is_measured) {
         best.take(row.epoch, -row.frechet);
     }
-    Ok((metrics, best))
+    best
+}
+
+/// The best epoch by the rule of versions whose checkpoints do not say it: the first, until one has a lesser distance.
+/// None is less than one that is no number.
+fn best_before(measures: &[MeasureRow]) -> usize {
+    let lesser = measures.iter().reduce(|best, row| if row.frechet < best.frechet { row } else { best });
+    lesser.map_or(0, |row| row.epoch)
 }
 
 impl GanRun<'_> {
@@ -81,25 +94,20 @@ impl GanRun<'_> {
     }
 
     /// Refuses a best generator that does not belong to what the run starts from, and a folder without the checkpoint
-    /// that it once had. `metrics` and `best` are those up to there. Returns the epoch of the best generator.
+    /// that it once had. `measures` are those up to there. Returns the epoch of the best generator.
     pub(super) fn check_kept(
         &self,
         start: &Start,
-        metrics: &GanMetrics,
-        best: Best,
+        measures: &[MeasureRow],
         steps: &GanSteps,
     ) -> Result<usize, TrainError> {
         match start {
             Start::Over(generator) => generator.epoch(),
             Start::From(checkpoint) => {
                 let done = checkpoint.epoch()?;
-                let known = match best.epoch {
-                    // Without a judge the last generator is the only one that is kept.
-                    0 if self.settings.measure == 0 && done == self.settings.epochs => done,
-                    // Distances that are no finite numbers choose none, but older versions took the first of them.
-                    0 => metrics.measures.first().map_or(0, |row| row.epoch),
-                    epoch => epoch,
-                };
+                // Without a judge the last generator is the only one that is kept.
+                let is_last = self.settings.measure == 0 && done == self.settings.epochs;
+                let known = if is_last { done } else { best_before(measures) };
                 self.folder.check_best(checkpoint, known, MEASURES)
             }
             Start::Anew => {
@@ -163,5 +171,42 @@ impl Loop<'_> {
         let measures = self.metrics.measures_csv(&self.run.data.class_names);
         let tables = [(MEASURES, measures), (LOSSES, self.metrics.losses_csv())];
         self.keeping.save(&self.run.folder, &curves, &tables, best, file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Measurements of the first epochs, with these distances.
+    fn measured(distances: &[f64]) -> Vec<MeasureRow> {
+        let row = |(i, frechet): (usize, &f64)| {
+            let (round, fields) = (20 * (i + 1), String::new());
+            MeasureRow { round, epoch: i + 1, frechet: *frechet, recovered: 1.0, precision: 1.0, recall: 1.0, fields }
+        };
+        distances.iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn the_best_epoch_of_a_resumed_run_is_that_of_its_generator_unless_the_distance_of_that_is_no_number() {
+        let best = |distances: &[f64], kept: usize| best_of(&measured(distances), kept).epoch;
+        assert_eq!(best(&[3.0, 1.0, 2.0], 2), 2);
+        // The generator of the second is gone: on another device, the third had been better.
+        assert_eq!(best(&[3.0, 1.0, 2.0], 3), 3);
+        // What an older version kept gives way to the next that is measured.
+        assert_eq!(best(&[f64::NAN, 1.0], 1), 0);
+        // The third is done again.
+        assert_eq!(best(&[3.0, 1.0], 3), 2);
+        assert_eq!(best(&[f64::NAN, f64::INFINITY], 0), 0);
+    }
+
+    #[test]
+    fn older_versions_kept_the_first_epoch_if_its_distance_was_no_number() {
+        let best = |distances: &[f64]| best_before(&measured(distances));
+        assert_eq!(best(&[f64::NAN, 1.0]), 1);
+        assert_eq!(best(&[2.0, f64::NAN, 1.0, 1.0]), 3);
+        assert_eq!(best(&[f64::INFINITY, 1.0]), 2);
+        assert_eq!(best(&[f64::INFINITY, f64::NAN]), 1);
+        assert_eq!(best(&[]), 0);
     }
 }
