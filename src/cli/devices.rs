@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::say;
 use super::terminal::wrapped;
+use super::{say, say_json};
 use crate::device::{self, Listed, gpu::AdapterInfo};
 
 #[derive(clap::Args)]
@@ -20,7 +20,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let list = device::list();
     if args.json {
-        say(Value::from_iter(list.iter().enumerate().map(|(i, listed)| as_json(i, listed))));
+        say_json(&Value::from_iter(list.iter().enumerate().map(|(i, listed)| as_json(i, listed))))?;
         return Ok(ExitCode::SUCCESS);
     }
     for (i, listed) in list.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::pictures::visible_lines;
+use crate::pictures::{visible_json, visible_lines};
 
 use crate::check;
 use crate::device::{self, Choice, Device, DeviceError};
@@ -209,6 +209,12 @@ pub(crate) fn say(text: impl std::fmt::Display) {
 /// Like [`say`], for a command that produces files: it writes them whether or not anyone still reads its output.
 pub(crate) fn say_and_go_on(text: impl std::fmt::Display) {
     is_read(text);
+}
+
+/// Like [`say`], for programs: a value as one line of JSON, where a number that is not finite is null.
+pub(crate) fn say_json(value: &impl serde::Serialize) -> serde_json::Result<()> {
+    say(visible_json(&serde_json::to_string(value)?));
+    Ok(())
 }
 
 /// Prints a line, and returns whether anyone is there to read it.

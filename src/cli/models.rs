@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::say;
 use super::terminal::wrapped;
+use super::{say, say_json};
 use crate::models::{BUILTIN_GANS, BUILTINS, FRONT, ModelFile, SHIPPED, builtin, builtin_gan};
 
 #[derive(clap::Args)]
@@ -39,7 +39,7 @@ struct Shipped {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (networks, models) = (networks()?, models()?);
     if args.json {
-        say(json!({ "networks": networks, "models": models }));
+        say_json(&json!({ "networks": networks, "models": models }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let entry = |name: &str, about: &str| say(wrapped(&format!("  {name:12} {about}"), 15));

@@ -21,6 +21,6 @@ pub use decode::{Picture, decode, read};
 pub use error::PictureError;
 pub use fit::{fit, gray};
 pub(crate) use paths::of_bytes;
-pub use paths::{numbered, path_text, text_path, visible, visible_lines};
+pub use paths::{numbered, path_text, text_path, visible, visible_json, visible_lines};
 pub use prepare::{Preparation, Prepared, is_dark, is_prepared, prepare};
 pub use walk::{Found, walk};

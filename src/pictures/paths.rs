@@ -92,6 +92,11 @@ pub fn visible_lines(text: &str) -> String {
     escape(text, |c| acts(c) && c != '\n' && c != '\t')
 }
 
+/// The same for a line of JSON, as JSON escapes characters.
+pub fn visible_json(json: &str) -> String {
+    json.chars().map(|c| if acts(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() }).collect()
+}
+
 /// Whether a terminal acts on a character rather than showing it.
 fn acts(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -129,6 +134,14 @@ mod tests {
     fn a_terminal_is_told_nothing_by_a_name() {
         assert_eq!(visible("a\u{1b}[2Jb\n\u{202e}é"), "a\\u{1b}[2Jb\\n\\u{202e}é");
         assert_eq!(visible_lines("a\u{1b}]0;b\u{7}\n\tc"), "a\\u{1b}]0;b\\u{7}\n\tc");
+    }
+
+    #[test]
+    fn json_tells_a_terminal_nothing_and_a_program_the_same() {
+        let name = "a\u{1b}[2J\n\u{7f}\u{85}\u{202e}\u{2069}é";
+        let json = visible_json(&serde_json::Value::from(name).to_string());
+        assert!(!json.chars().any(acts), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), name);
     }
 
     proptest! {

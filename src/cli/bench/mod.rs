@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::numbers::positive;
 use super::precision::{asked_for, fit};
-use super::{ensure_network, say, trusted};
+use super::{ensure_network, say, say_json, trusted};
 use crate::data::mnist;
 use crate::device::{self, Choice, Device};
 use crate::models::{self, Model};
@@ -83,7 +83,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             result["first_loss"] = json!(first_loss);
             result["last_loss"] = json!(last_loss);
         }
-        say(result);
+        say_json(&result)?;
     } else {
         say(format_args!(
             "{}{} on {}, batch {}: {images:.0} images/s, {:.2} ms a step, {:.1} GFLOP/s",
@@ -205,7 +205,7 @@ fn ops(args: &Args, choice: Choice, subject: &mut Subject) -> anyhow::Result<Exi
         result["peak_flops"] = json!(peak.flops);
         result["peak_bytes"] = json!(peak.bytes);
         result["ops"] = json!(rows);
-        say(result);
+        say_json(&result)?;
     }
     Ok(ExitCode::SUCCESS)
 }
