@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use image::RgbImage;
+use serde::Serialize;
+
+use super::evaluate_shifts::{self, Shifts};
 use super::given::Given;
 use super::reading::{ReadingFlags, to_test, with_classes};
-// The pictures are written whether or not anyone still reads the tables.
-use super::say_and_go_on as say;
-use super::{evaluate_gan, evaluate_shifts, note, open_device, thousands};
+use super::{evaluate_gan, note, open_device, say_and_go_on, say_json, thousands};
 use crate::data::{DataSet, HoldOut, ImageSet, mnist};
 use crate::graph::Store;
 use crate::infer::{Evaluation, Scores};
 use crate::models::{ModelFile, by};
-use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem, class_name};
+use crate::report::{self, ClassStats, Confusion, MAX_CLASSES, MAX_SIDE, MacroMeans, SheetItem, class_name};
 use crate::run_files::{BEST, is_run};
 
 /// The heading of flags that only classifiers have.
@@ -34,6 +36,14 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
+    /// Print one line of JSON: model, kind, device and data; of a classifier also views, count, right, unanswered,
+    /// accuracy, standard_error, interval (of 95 %), loss, mean, classes (name, precision, recall, f1, count),
+    /// confusion (a row for each true class), shifts (accuracy in rows down, columns right) and written, the pictures;
+    /// of a generator judge, judge_sha256, count, seed, truncation, frechet, floor (that of real pictures),
+    /// times_floor, recovered, precision, recall, classes (name, recovered, diversity), collapsed and taught_accuracy.
+    /// Shares are from 0 to 1, and what is not known is null
+    #[arg(long)]
+    json: bool,
     /// Folder for confusion.png and mistakes.png [default: the run's folder for its best model; not drawn for
     /// other models]
     #[arg(long, short, value_name = "DIR", help_heading = HEADING)]
@@ -53,6 +63,41 @@ pub struct Args {
     reading: ReadingFlags,
     #[command(flatten)]
     generator: evaluate_gan::Flags,
+}
+
+/// What `--json` prints of a classifier.
+#[derive(Serialize)]
+struct Results<'a> {
+    model: String,
+    kind: &'static str,
+    device: String,
+    data: &'a str,
+    views: u8,
+    /// Images.
+    count: u64,
+    right: u64,
+    unanswered: usize,
+    accuracy: Option<f64>,
+    standard_error: Option<f64>,
+    interval: Option<(f64, f64)>,
+    loss: f64,
+    /// This and the two below are not known of too many classes.
+    mean: Option<MacroMeans>,
+    classes: Option<Vec<Class<'a>>>,
+    /// A row for each true class: how often it was taken for each class.
+    confusion: Option<Vec<Vec<u64>>>,
+    shifts: Option<Shifts>,
+    written: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Class<'a> {
+    name: &'a str,
+    precision: Option<f64>,
+    recall: Option<f64>,
+    f1: Option<f64>,
+    /// Images of this class.
+    count: u64,
 }
 
 impl Args {
@@ -76,7 +121,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Other numbers to hold out are for both.
         let leaves_some = reading.hold_out != Some(HoldOut::All);
         anyhow::ensure!(leaves_some, "--hold-out all is for classifiers, and {generator}");
-        return evaluate_gan::run(file, &args.device, args.data.as_deref(), reading, &args.generator);
+        return evaluate_gan::run(file, &args.device, args.data.as_deref(), reading, args.json, &args.generator);
     }
     args.refuse(evaluate_gan::HEADING, "generators", &format!("{} is a classifier", path.display()))?;
     let folder = args.out.or_else(|| of_run(path));
@@ -107,51 +152,99 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut evaluation = Evaluation::open(&file, &test, device.as_mut())?;
     let scores = Scores::new(&evaluation.mean_logits(device.as_mut(), test.len(), args.views.into())?, &test.labels);
 
-    let count = thousands(test.len() as u64);
-    say(format_args!("{} on the {count} test images of {name} with {}\n", path.display(), device.name()));
-    warn_of_unanswered(&scores, path);
-    let confusion = match class_names.len() {
-        ..=MAX_CLASSES => Some(Confusion::from_pairs(class_names.len(), scores.answers(&test.labels))?),
-        _ => None,
+    // The pictures are written whether or not anyone still reads the tables.
+    let tell = |text: String| {
+        if !args.json {
+            say_and_go_on(text);
+        }
     };
-    match &confusion {
+    let count = thousands(test.len() as u64);
+    tell(format!("{} on the {count} test images of {name} with {}\n", path.display(), device.name()));
+    warn_of_unanswered(&scores, path);
+    let has_table = class_names.len() <= MAX_CLASSES;
+    let confusion = match has_table {
+        true => Confusion::from_pairs(class_names.len(), scores.answers(&test.labels))?,
+        false => Confusion::right_or_wrong(scores.answers(&test.labels)),
+    };
+    if has_table {
         // The table ends with the accuracy.
-        Some(confusion) => {
-            say(format_args!("{}loss {:.4}\n", confusion.fmt_table(&class_names), scores.loss));
-            say(confusion.fmt_matrix(&class_names));
-        }
-        None => {
-            let accuracy = Confusion::right_or_wrong(scores.answers(&test.labels));
-            say(format_args!("{}\nloss {:.4}\n", accuracy.fmt_accuracy(), scores.loss));
-            note(format_args!("no table of classes and no confusion.png: they show at most {MAX_CLASSES} classes"));
-        }
+        tell(format!("{}loss {:.4}\n", confusion.fmt_table(&class_names), scores.loss));
+        tell(confusion.fmt_matrix(&class_names));
+    } else {
+        tell(format!("{}\nloss {:.4}\n", confusion.fmt_accuracy(), scores.loss));
+        note(format_args!("no table of classes and no confusion.png: they show at most {MAX_CLASSES} classes"));
     }
-    if let Some(most) = args.shifts {
-        say(evaluate_shifts::table(&mut evaluation, device.as_mut(), &test, most, args.views.into())?);
+    let shifts = |most| evaluate_shifts::measure(&mut evaluation, device.as_mut(), &test, most, args.views.into());
+    let shifts = args.shifts.map(shifts).transpose()?;
+    if let Some(shifts) = &shifts {
+        tell(shifts.fmt_table());
     }
 
-    let Some(folder) = folder else {
+    let by_class = has_table.then_some(&confusion);
+    let written = if let Some(folder) = folder {
+        let confusion = by_class.map(|confusion| report::confusion_picture(confusion, &class_names)).transpose()?;
+        let mistakes = mistakes(&scores, &test, &class_names, args.mistakes.unwrap_or(40))?;
+        let written = save(&folder, confusion, mistakes)?;
+        written.iter().for_each(|picture| tell(picture.clone()));
+        written
+    } else {
         note(format_args!(
             "note: confusion.png and mistakes.png are not drawn: they go into a run's folder, and {} is not a \
              run's best model; name a place with --out DIR",
             path.display()
         ));
-        return Ok(ExitCode::SUCCESS);
+        Vec::new()
     };
+    if args.json {
+        say_json(&Results {
+            model: path.display().to_string(),
+            kind: "classifier",
+            device: device.name(),
+            data: &name,
+            views: args.views,
+            count: confusion.total(),
+            right: confusion.correct(),
+            unanswered: scores.unanswered(),
+            accuracy: confusion.accuracy(),
+            standard_error: confusion.standard_error(),
+            interval: confusion.accuracy_interval(),
+            loss: scores.loss,
+            mean: by_class.map(Confusion::macro_means),
+            classes: by_class.map(|confusion| classes(confusion, &class_names)),
+            confusion: by_class.map(Confusion::rows),
+            shifts,
+            written,
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn classes<'a>(confusion: &Confusion, names: &'a [String]) -> Vec<Class<'a>> {
+    let class = |(name, of): (&'a String, ClassStats)| Class {
+        name,
+        precision: of.precision,
+        recall: of.recall,
+        f1: of.f1,
+        count: of.support,
+    };
+    names.iter().zip(confusion.per_class()).map(class).collect()
+}
+
+/// Saves the pictures in a folder, which it makes if it is missing, and returns where they are.
+fn save(folder: &Path, confusion: Option<RgbImage>, mistakes: RgbImage) -> anyhow::Result<Vec<String>> {
     if !folder.as_os_str().is_empty() {
-        std::fs::create_dir_all(&folder).map_err(|e| {
+        std::fs::create_dir_all(folder).map_err(|e| {
             anyhow::anyhow!("--out {}: {e}. Expected a folder, or a name for a new one", folder.display())
         })?;
     }
-    if let Some(confusion) = &confusion {
-        let picture = folder.join("confusion.png");
-        report::save_png(&report::confusion_picture(confusion, &class_names)?, &picture)?;
-        say(format_args!("{}", picture.display()));
+    let mut written = Vec::new();
+    for (name, picture) in [("confusion.png", confusion), ("mistakes.png", Some(mistakes))] {
+        let Some(picture) = picture else { continue };
+        let place = folder.join(name);
+        report::save_png(&picture, &place)?;
+        written.push(place.display().to_string());
     }
-    let sheet = folder.join("mistakes.png");
-    report::save_png(&mistakes(&scores, &test, &class_names, args.mistakes.unwrap_or(40))?, &sheet)?;
-    say(format_args!("{}", sheet.display()));
-    Ok(ExitCode::SUCCESS)
+    Ok(written)
 }
 
 /// The folder of the run whose best model a file is. Pictures belong there; nothing is written anywhere else unasked.
@@ -188,7 +281,7 @@ fn mistakes(
     set: &ImageSet,
     class_names: &[String],
     most: usize,
-) -> Result<image::RgbImage, report::ReportError> {
+) -> Result<RgbImage, report::ReportError> {
     let answers = scores.answers(&set.labels).enumerate();
     let mut wrong: Vec<usize> =
         answers.filter(|(_, (label, answer))| *answer != Some(*label)).map(|(i, _)| i).collect();

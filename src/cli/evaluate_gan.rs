@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use super::evaluate::trained_elsewhere;
 use super::reading::to_test;
-use super::{interrupt, note, open_device, say, thousands};
+use super::{interrupt, note, open_device, say, say_json, thousands};
 use crate::data::{DataError, DataSet, Reading};
-use crate::infer::Quality;
 use crate::infer::judge::{BUILT_IN_SHA256, Judge};
 use crate::infer::sample::{Generator, Sampler, Source, labelled};
+use crate::infer::{Measures, Quality};
 use crate::models::{ModelFile, by};
 use crate::train::classifier_from_generated;
 
@@ -33,11 +35,46 @@ pub struct Flags {
     truncation: Option<f32>,
 }
 
+/// What `--json` prints of a generator.
+#[derive(Serialize)]
+struct Results<'a> {
+    model: String,
+    kind: &'static str,
+    device: String,
+    data: &'a str,
+    judge: &'a str,
+    /// Of the built-in judge.
+    judge_sha256: Option<&'static str>,
+    /// Generated pictures, and as many test images.
+    count: usize,
+    seed: u32,
+    truncation: f32,
+    frechet: f64,
+    floor: Option<f64>,
+    times_floor: Option<f64>,
+    recovered: f64,
+    precision: f64,
+    recall: f64,
+    classes: Vec<Class<'a>>,
+    /// Names of classes that hardly vary.
+    collapsed: Vec<&'a str>,
+    /// With `--teach`.
+    taught_accuracy: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Class<'a> {
+    name: &'a str,
+    recovered: Option<f64>,
+    diversity: Option<f64>,
+}
+
 pub fn run(
     file: ModelFile,
     device: &str,
     folder: Option<&Path>,
     reading: Reading,
+    json: bool,
     flags: &Flags,
 ) -> anyhow::Result<ExitCode> {
     let generator = Generator::new(file)?;
@@ -73,8 +110,14 @@ pub fn run(
     if let Some(matched) = judge.match_classes(&set) {
         note(format_args!("warning: {matched}"));
     }
-    let hash = if flags.judge.is_none() { format!(" ({})", &BUILT_IN_SHA256[..12]) } else { String::new() };
-    say(format_args!(
+    let tell = |text: String| {
+        if !json {
+            say(text);
+        }
+    };
+    let judge_sha256 = flags.judge.is_none().then_some(BUILT_IN_SHA256);
+    let hash = judge_sha256.map_or(String::new(), |hash| format!(" ({})", &hash[..12]));
+    tell(format!(
         "{} generated pictures of {called} against the {} test images of {name}, by {}{hash}, with {}\n",
         thousands(generated.len() as u64),
         thousands(test.len() as u64),
@@ -87,22 +130,60 @@ pub fn run(
     }
     let floor = quality.find_floor(device, train)?;
     let measures = quality.measure(device, &generated)?;
-    say(measures.fmt_table(class_names));
-    if let Some(times) = times(measures.frechet, floor) {
-        say(format_args!("Fréchet distance / that of real pictures: {times:.2}"));
+    tell(measures.fmt_table(class_names));
+    let times_floor = times(measures.frechet, floor);
+    if let Some(times) = times_floor {
+        tell(format!("Fréchet distance / that of real pictures: {times:.2}"));
     }
 
+    let (mut taught_accuracy, mut code) = (None, ExitCode::SUCCESS);
     if let Some(lessons) = lessons {
         note(format_args!("training a classifier on {} generated pictures", thousands(lessons.len() as u64)));
         match classifier_from_generated(&lessons, test, device, &stop, &mut |_| {})? {
-            Some(scores) => say(format_args!(
-                "a classifier that has seen nothing but these pictures: {:.2} % of the real test images",
-                scores.accuracy() * 100.0
-            )),
-            None => return Ok(ExitCode::from(130)),
+            Some(scores) => {
+                let accuracy = scores.accuracy();
+                tell(format!(
+                    "a classifier that has seen nothing but these pictures: {:.2} % of the real test images",
+                    accuracy * 100.0
+                ));
+                taught_accuracy = Some(accuracy);
+            }
+            None => code = ExitCode::from(130),
         }
     }
-    Ok(ExitCode::SUCCESS)
+    if json {
+        say_json(&Results {
+            model: called.to_string(),
+            kind: "generator",
+            device: device.name(),
+            data: name,
+            judge: &quality.judge.name,
+            judge_sha256,
+            count: generated.len(),
+            seed,
+            truncation,
+            frechet: measures.frechet,
+            floor: measures.floor,
+            times_floor,
+            recovered: measures.recovered,
+            precision: measures.precision,
+            recall: measures.recall,
+            classes: classes(&measures, class_names),
+            collapsed: measures.collapsed().into_iter().map(|class| class_names[class].as_str()).collect(),
+            taught_accuracy,
+        })?;
+    }
+    Ok(code)
+}
+
+fn classes<'a>(measures: &Measures, names: &'a [String]) -> Vec<Class<'a>> {
+    let both = measures.recovered_by_class.iter().zip(&measures.diversity_by_class);
+    let class = |(name, (recovered, diversity)): (&'a String, (&Option<f64>, &Option<f64>))| Class {
+        name,
+        recovered: *recovered,
+        diversity: *diversity,
+    };
+    names.iter().zip(both).map(class).collect()
 }
 
 /// How many times the distance of real pictures a distance is. `None` if real pictures are at none but for rounding, as

@@ -1,9 +1,31 @@
 //! `inkgrad evaluate --shifts`: how accurate a classifier is on shifted images.
 
+use serde::Serialize;
+
 use crate::data::ImageSet;
 use crate::device::Device;
 use crate::infer::{Evaluation, InferError, Scores};
 use crate::report::{aligned, percent};
+
+/// Accuracy with every image moved by so many pixels.
+#[derive(PartialEq, Serialize, Debug)]
+pub struct Shifts {
+    /// Pixels in each direction, at most.
+    most: usize,
+    /// A row for every number of pixels down, and in it an accuracy for every number to the right, each from `-most` to
+    /// `most`.
+    accuracy: Vec<Vec<f64>>,
+    by_distance: Vec<Distance>,
+}
+
+/// All shifts whose larger direction is of so many pixels.
+#[derive(PartialEq, Serialize, Debug)]
+struct Distance {
+    pixels: usize,
+    shifts: usize,
+    /// The mean over them.
+    accuracy: f64,
+}
 
 /// Refuses shifts that leave nothing of an image.
 pub fn check(most: usize, set: &ImageSet) -> anyhow::Result<()> {
@@ -18,43 +40,56 @@ pub fn check(most: usize, set: &ImageSet) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Accuracy at every shift of up to `most` pixels, and by distance: a table of rows (down) and columns (right), and one
-/// line for each distance, each image looked at `views` times. `evaluation` is for images of this size; afterwards it
-/// holds those of the last shift. What moves in is the background of its model.
-pub fn table(
+/// Accuracy at every shift of up to `most` pixels, each image looked at `views` times. `evaluation` is for images of
+/// this size; afterwards it holds those of the last shift. What moves in is the background of its model.
+pub fn measure(
     evaluation: &mut Evaluation,
     device: &mut dyn Device,
     set: &ImageSet,
     most: usize,
     views: usize,
-) -> Result<String, InferError> {
-    let most = most as isize;
+) -> Result<Shifts, InferError> {
+    let reach = most as isize;
     let mut moved = set.clone();
-    let mut rows =
-        vec![std::iter::once("down \\ right".to_string()).chain((-most..=most).map(signed)).collect::<Vec<_>>()];
+    let mut accuracy = Vec::new();
     // Sum and number of the accuracies at each distance.
-    let mut by_distance = vec![(0.0, 0); most as usize + 1];
-    for down in -most..=most {
-        let mut row = vec![signed(down)];
-        for right in -most..=most {
+    let mut by_distance = vec![(0.0, 0); most + 1];
+    for down in -reach..=reach {
+        let mut row = Vec::new();
+        for right in -reach..=reach {
             moved.images = shifted(set, down, right, evaluation.background()).into();
             evaluation.hold(device, &moved)?;
             let accuracy = Scores::new(&evaluation.mean_logits(device, set.len(), views)?, &set.labels).accuracy();
             let (sum, count) = &mut by_distance[down.abs().max(right.abs()) as usize];
             (*sum, *count) = (*sum + accuracy, *count + 1);
-            row.push(percent(Some(accuracy)));
+            row.push(accuracy);
         }
-        rows.push(row);
+        accuracy.push(row);
     }
-    let mut lines = vec![["pixels".to_string(), "shifts".into(), "mean accuracy".into()]];
-    for (distance, (sum, count)) in by_distance.into_iter().enumerate() {
-        lines.push([distance.to_string(), count.to_string(), percent(Some(sum / f64::from(count)))]);
+    let mean = |(pixels, (sum, shifts))| Distance { pixels, shifts, accuracy: sum / shifts as f64 };
+    Ok(Shifts { most, accuracy, by_distance: by_distance.into_iter().enumerate().map(mean).collect() })
+}
+
+impl Shifts {
+    /// A table of rows (down) and columns (right), and one line for each distance.
+    pub fn fmt_table(&self) -> String {
+        let most = self.most as isize;
+        let mut rows = vec![vec!["down \\ right".to_string()]];
+        rows[0].extend((-most..=most).map(signed));
+        for (down, accuracy) in (-most..).zip(&self.accuracy) {
+            let accuracy = accuracy.iter().map(|accuracy| percent(Some(*accuracy)));
+            rows.push([signed(down)].into_iter().chain(accuracy).collect());
+        }
+        let mut lines = vec![["pixels".to_string(), "shifts".into(), "mean accuracy".into()]];
+        for Distance { pixels, shifts, accuracy } in &self.by_distance {
+            lines.push([pixels.to_string(), shifts.to_string(), percent(Some(*accuracy))]);
+        }
+        format!(
+            "accuracy with every image moved, in pixels:\n{}\nby the larger of the two:\n{}",
+            aligned(&rows),
+            aligned(&lines)
+        )
     }
-    Ok(format!(
-        "accuracy with every image moved, in pixels:\n{}\nby the larger of the two:\n{}",
-        aligned(&rows),
-        aligned(&lines)
-    ))
 }
 
 fn signed(pixels: isize) -> String {
@@ -97,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_is_too_large_to_lie_on_a_device_has_the_same_table_in_pieces() {
+    fn a_set_that_is_too_large_to_lie_on_a_device_is_as_accurate_in_pieces() {
         let set = mnist::embedded().unwrap().test.select(&(0..400).collect::<Vec<_>>());
         let (file, mut device) = (ModelFile::shipped("dense").unwrap(), Cpu::new());
         let [whole, pieces] = [400, 300].map(|room| {
@@ -105,7 +140,7 @@ mod tests {
             let mut evaluation = Evaluation::open_for(&file, images, &mut device).unwrap();
             // As where the set was tested before it was moved.
             evaluation.hold(&mut device, &set).unwrap();
-            table(&mut evaluation, &mut device, &set, 1, 1).unwrap()
+            measure(&mut evaluation, &mut device, &set, 1, 1).unwrap()
         });
         assert_eq!(pieces, whole);
     }

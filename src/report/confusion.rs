@@ -22,7 +22,7 @@ pub struct Confusion {
 }
 
 /// One class seen on its own: all others count as "not this class".
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClassStats {
     /// The class.
     pub class: usize,
@@ -55,7 +55,7 @@ pub struct MacroMeans {
 }
 
 /// One kind of mistake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Confused {
     /// What it was.
     pub truth: usize,
@@ -63,25 +63,6 @@ pub struct Confused {
     pub predicted: usize,
     /// How often, at least once.
     pub count: u64,
-}
-
-/// Everything a results file wants to know about a test run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
-    /// Examples seen.
-    pub total: u64,
-    /// Examples predicted right.
-    pub correct: u64,
-    /// Share predicted right.
-    pub accuracy: Option<f64>,
-    /// Binomial standard error of the accuracy.
-    pub standard_error: Option<f64>,
-    /// Wilson 95 % interval of the accuracy.
-    pub accuracy_interval: Option<(f64, f64)>,
-    /// Means over the classes.
-    pub macro_means: MacroMeans,
-    /// Each class, in order.
-    pub per_class: Vec<ClassStats>,
 }
 
 impl Confusion {
@@ -143,6 +124,11 @@ impl Confusion {
     pub fn count(&self, truth: usize, predicted: usize) -> u64 {
         let exist = truth < self.classes && predicted < self.classes;
         if exist { self.counts[truth * (self.classes + 1) + predicted] } else { 0 }
+    }
+
+    /// A row for each true class: how often it was predicted as each class.
+    pub fn rows(&self) -> Vec<Vec<u64>> {
+        self.counts.chunks(self.classes + 1).map(|row| row[..self.classes].to_vec()).collect()
     }
 
     /// Examples counted.
@@ -227,19 +213,6 @@ impl Confusion {
         mistakes.sort_by_key(|mistake| std::cmp::Reverse(mistake.count));
         mistakes.truncate(n);
         mistakes
-    }
-
-    /// All of the above in one value that serde can write.
-    pub fn summary(&self) -> Summary {
-        Summary {
-            total: self.total(),
-            correct: self.correct(),
-            accuracy: self.accuracy(),
-            standard_error: self.standard_error(),
-            accuracy_interval: self.accuracy_interval(),
-            macro_means: self.macro_means(),
-            per_class: self.per_class(),
-        }
     }
 }
 

@@ -68,11 +68,11 @@ fn the_standard_error_of_nine_in_ten_is_the_binomial_one() {
 #[test]
 fn without_examples_nothing_is_defined_and_nothing_panics() {
     for classes in [0, 1, 10] {
-        let summary = Confusion::new(classes).unwrap().summary();
-        assert_eq!(summary.accuracy, None);
-        assert_eq!(summary.accuracy_interval, None);
-        assert_eq!(summary.macro_means.f1, None);
-        assert_eq!(summary.per_class.len(), classes);
+        let confusion = Confusion::new(classes).unwrap();
+        assert_eq!((confusion.accuracy(), confusion.standard_error()), (None, None));
+        assert_eq!(confusion.accuracy_interval(), None);
+        assert_eq!(confusion.macro_means().f1, None);
+        assert_eq!(confusion.per_class().len(), classes);
     }
 }
 

@@ -22,7 +22,7 @@ mod table;
 mod text;
 
 pub use colours::{Colour, Colours};
-pub use confusion::{ClassStats, Confused, Confusion, MAX_CLASSES, MacroMeans, Summary};
+pub use confusion::{ClassStats, Confused, Confusion, MAX_CLASSES, MacroMeans};
 pub use curves::curves_picture;
 pub use error::{MAX_SIDE, ReportError};
 pub use heat::confusion_picture;

@@ -980,7 +980,7 @@ fn help_explains_every_flag_of_every_command() {
             "data device epochs batch learning-rate optimizer schedule warmup momentum weight-decay \
              label-smoothing average validation patience seed front out resume dry-run quiet threads"
         }
-        "evaluate" => "data device out mistakes",
+        "evaluate" => "data device json out mistakes",
         "inspect" => "input classes plan batch",
         "curves" => "out title",
         "bench" => "device batch seconds infer json ops",

@@ -16,6 +16,7 @@ mod classify_rows;
 mod cli;
 mod data_sources;
 mod doctor;
+mod evaluate_json;
 mod gan;
 mod gan_flags;
 mod generate;
