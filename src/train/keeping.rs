@@ -1,10 +1,12 @@
 //! What a run keeps in its folder, and in which order it is written: one that a killed run can be resumed from.
 
+use std::time::{Duration, Instant};
+
 use image::RgbImage;
 
 use super::{Folder, TrainError};
 use crate::models::ModelFile;
-use crate::report;
+use crate::report::{self, ReportError};
 use crate::run_files::CURVES;
 
 /// Metadata: the epochs that a checkpoint or a best model has behind it.
@@ -38,37 +40,70 @@ impl Best {
     }
 }
 
-/// The best model of a folder: the one that is written, and the one that is still to be.
+/// What of a run is in its folder, and what is still to be written.
 pub(super) struct Keeping {
     /// The best model, until it is written.
     unsaved: Option<ModelFile>,
     /// The epoch of the best model that is written; 0 if there is none.
     written: usize,
+    /// When the curves were drawn, and how long that took.
+    drawn: Option<(Instant, Duration)>,
+    /// Whether there may be more to draw than the curves show.
+    is_stale: bool,
 }
 
 impl Keeping {
-    /// For a folder whose best model is of epoch `written`; 0 if it has none.
-    pub fn new(written: usize) -> Keeping {
-        Keeping { unsaved: None, written }
+    /// Curves are drawn and written for at most one part in this many of a run's time: where epochs are short, that takes
+    /// longer than the epochs.
+    const SHARE: u32 = 20;
+
+    /// For a folder whose best model is of epoch `written`; 0 if it has none. A run that `goes_on` may have ended before
+    /// its curves were drawn.
+    pub fn new(written: usize, goes_on: bool) -> Keeping {
+        Keeping { unsaved: None, written, drawn: None, is_stale: goes_on }
     }
 
-    /// Writes curves, tables (each with its name), the best model if there is a new one, and a checkpoint. The checkpoint
-    /// is never ahead of the others, and the model gets ahead of it only where the checkpoint itself cannot be written.
-    /// While another program has the curves open, nothing is written at all. A best model that could not be written is
-    /// written the next time.
+    /// Whether [`Keeping::draw`] has something to do.
+    pub fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
+    /// Draws and writes the curves.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Those of drawing and writing.
+    pub fn draw(
+        &mut self,
+        folder: &Folder,
+        curves: impl FnOnce() -> Result<RgbImage, ReportError>,
+    ) -> Result<(), TrainError> {
+        let began = Instant::now();
+        report::save_png(&curves()?, folder.path().join(CURVES))?;
+        self.drawn = Some((Instant::now(), began.elapsed()));
+        self.is_stale = false;
+        Ok(())
+    }
+
+    /// Writes curves if it is time for them, tables (each with its name), the best model if there is a new one, and a
+    /// checkpoint. The checkpoint is never ahead of tables and models, and the model gets ahead of it only where the
+    /// checkpoint itself cannot be written. While another program has curves open that are to be drawn, nothing is
+    /// written at all. A best model that could not be written is written the next time.
+    ///
+    /// # Errors
+    /// Those of drawing and writing.
     pub fn save(
         &mut self,
         folder: &Folder,
-        curves: &RgbImage,
+        curves: impl FnOnce() -> Result<RgbImage, ReportError>,
         tables: &[(&str, String)],
         best: Option<ModelFile>,
         mut checkpoint: ModelFile,
     ) -> Result<(), TrainError> {
         self.unsaved = best.or(self.unsaved.take());
-        report::save_png(curves, folder.path().join(CURVES))?;
+        match self.drawn {
+            Some((at, took)) if at.elapsed() < took * Self::SHARE => self.is_stale = true,
+            _ => self.draw(folder, curves)?,
+        }
         for (name, text) in tables {
             folder.write(name, text.as_bytes())?;
         }
@@ -121,10 +156,10 @@ mod tests {
             file.set(EPOCH, epoch);
             file
         };
-        let mut keeping = Keeping::new(0);
-        let curves = RgbImage::new(1, 1);
+        let mut keeping = Keeping::new(0, false);
+        let curves = || Ok(RgbImage::new(1, 1));
         let mut save = |best: Option<ModelFile>, epoch| {
-            keeping.save(&folder, &curves, &[(METRICS, String::new())], best, file(epoch))
+            keeping.save(&folder, curves, &[(METRICS, String::new())], best, file(epoch))
         };
         // A folder cannot be replaced by a file.
         std::fs::create_dir(folder.best()).unwrap();
@@ -137,5 +172,33 @@ mod tests {
         save(None, 2).unwrap();
         assert_eq!(ModelFile::load(folder.best()).unwrap().metadata[EPOCH], "1");
         assert_eq!(ModelFile::load(folder.last()).unwrap().metadata[BEST_EPOCH], "1");
+    }
+
+    #[test]
+    fn curves_that_take_longer_than_an_epoch_are_drawn_now_and_then_and_once_more_at_the_end() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create(parent.path(), "net").unwrap();
+        let mut keeping = Keeping::new(0, false);
+        let mut file = ModelFile::default();
+        file.set("architecture", "none");
+        let drawn = std::cell::Cell::new(0);
+        let curves = || {
+            drawn.set(drawn.get() + 1);
+            std::thread::sleep(Duration::from_millis(20));
+            Ok(RgbImage::new(1, 1))
+        };
+        let save = |keeping: &mut Keeping| keeping.save(&folder, curves, &[], None, file.clone()).unwrap();
+        assert!(!keeping.is_stale(), "there is nothing to draw");
+        save(&mut keeping);
+        assert!(!keeping.is_stale() && drawn.get() == 1);
+        save(&mut keeping);
+        assert!(keeping.is_stale() && drawn.get() == 1);
+        keeping.drawn = keeping.drawn.map(|(at, took)| (at.checked_sub(took * Keeping::SHARE).unwrap(), took));
+        save(&mut keeping);
+        assert!(!keeping.is_stale() && drawn.get() == 2);
+        save(&mut keeping);
+        keeping.draw(&folder, curves).unwrap();
+        assert!(!keeping.is_stale() && drawn.get() == 3);
+        assert!(Keeping::new(3, true).is_stale(), "a run that was killed before its end");
     }
 }

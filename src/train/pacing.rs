@@ -20,7 +20,7 @@ pub(super) struct Pacing {
     /// The step of the newest checkpoint, if there is one.
     pub saved_at: Option<usize>,
     /// Whether the last checkpoint is still to be written.
-    pub is_held: bool,
+    is_held: bool,
 }
 
 impl Pacing {

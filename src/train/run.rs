@@ -202,9 +202,9 @@ impl Run<'_> {
         if let Some((evaluation, set)) = &mut validation {
             evaluation.upload(self.device, set)?;
         }
-        let is_over = start.is_over();
+        let (is_over, goes_on) = (start.is_over(), start.checkpoint().is_some());
         drop((train, start));
-        let mut this = Loop { run: self, course, validation, metrics, best, keeping: Keeping::new(written) };
+        let mut this = Loop { run: self, course, validation, metrics, best, keeping: Keeping::new(written, goes_on) };
         if !is_over && let Some(step) = this.steps()? {
             return Ok(Outcome::Stopped { step });
         }
@@ -254,10 +254,7 @@ impl Loop<'_, '_> {
         pacing.saved_at = (self.course.step > 0).then_some(self.course.step);
         while self.course.step < total && !self.out_of_patience() {
             if self.run.stop.load(Ordering::Relaxed) {
-                // A second Ctrl-C ends the program, and with it the wait for a file that another program has open.
-                while pacing.saved_at != Some(self.course.step) {
-                    self.try_to_save(&mut pacing, false)?;
-                }
+                self.save_rest(&mut pacing)?;
                 return Ok(Some(self.course.step));
             }
             let began = Instant::now();
@@ -274,9 +271,7 @@ impl Loop<'_, '_> {
                 self.try_to_save(&mut pacing, is_best)?;
             }
         }
-        while pacing.is_held {
-            self.try_to_save(&mut pacing, false)?;
-        }
+        self.save_rest(&mut pacing)?;
         Ok(None)
     }
 
@@ -353,9 +348,18 @@ impl Loop<'_, '_> {
         Ok(best)
     }
 
+    /// Saves what the end of the last epoch has left. A second Ctrl-C ends the program, and with it the wait for a file
+    /// that another program has open.
+    fn save_rest(&mut self, pacing: &mut Pacing) -> Result<(), TrainError> {
+        while pacing.saved_at != Some(self.course.step) || self.keeping.is_stale() {
+            self.try_to_save(pacing, false)?;
+        }
+        Ok(())
+    }
+
     /// Saves, unless another program has a file of the run open.
     fn try_to_save(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<(), TrainError> {
-        let saving = self.save(is_best);
+        let saving = if pacing.saved_at == Some(self.course.step) { self.draw() } else { self.save(is_best) };
         pacing.saved(self.course.step, saving, |held| (self.run.report)(Event::Warning(held)))
     }
 }

@@ -234,7 +234,7 @@ impl GanRun<'_> {
             classes,
             metrics,
             best,
-            keeping: Keeping::new(written),
+            keeping: Keeping::new(written, start.checkpoint().is_some()),
             round,
             grouped: 0,
         };
@@ -274,10 +274,7 @@ impl Loop<'_> {
         }
         while self.round < total {
             if self.run.stop.load(Ordering::Relaxed) {
-                // A second Ctrl-C ends the program, and with it the wait for a file that another program has open.
-                while pacing.saved_at != Some(self.round) {
-                    self.try_to_save(&mut pacing, false)?;
-                }
+                self.save_rest(&mut pacing)?;
                 return Ok(Some(self.round));
             }
             let began = Instant::now();
@@ -295,15 +292,22 @@ impl Loop<'_> {
                 self.try_to_save(&mut pacing, is_best)?;
             }
         }
-        while pacing.is_held {
-            self.try_to_save(&mut pacing, false)?;
-        }
+        self.save_rest(&mut pacing)?;
         Ok(None)
+    }
+
+    /// Saves what the end of the last epoch has left. A second Ctrl-C ends the program, and with it the wait for a file
+    /// that another program has open.
+    fn save_rest(&mut self, pacing: &mut Pacing) -> Result<(), TrainError> {
+        while pacing.saved_at != Some(self.round) || self.keeping.is_stale() {
+            self.try_to_save(pacing, false)?;
+        }
+        Ok(())
     }
 
     /// Saves, unless another program has a file of the run open.
     fn try_to_save(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<(), TrainError> {
-        let saving = self.save(is_best);
+        let saving = if pacing.saved_at == Some(self.round) { self.draw() } else { self.save(is_best) };
         pacing.saved(self.round, saving, |held| (self.run.report)(GanEvent::Warning(held)))
     }
 

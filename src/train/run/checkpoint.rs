@@ -1,13 +1,16 @@
 //! What a classifier's run saves to resume from, and how that is read back; and the model that it keeps.
 
+use image::RgbImage;
+
 use super::{Loop, Run};
 use crate::models::{ModelFile, Values};
+use crate::report::ReportError;
 use crate::run_files::METRICS;
 use crate::train::keeping::Best;
 use crate::train::metrics::{Curves, Metrics, Set};
 use crate::train::resume::{Checkpoint, Start};
 use crate::train::steps::State;
-use crate::train::{ClassifierSteps, Epochs, Event, Folder, TrainError};
+use crate::train::{ClassifierSteps, Epochs, Event, Folder, Settings, TrainError};
 
 /// What a checkpoint holds, fitted to a classifier.
 pub(super) fn state_of(
@@ -80,7 +83,13 @@ impl Loop<'_, '_> {
         self.run.folder.save_snapshot(self.course.step, &file)
     }
 
-    /// Writes curves, metrics, the model if this is the best, and a checkpoint.
+    /// Draws the curves that [`Loop::save`] has left for later.
+    pub(super) fn draw(&mut self) -> Result<(), TrainError> {
+        let (settings, metrics) = (&self.run.settings, &self.metrics);
+        self.keeping.draw(&self.run.folder, || picture(settings, metrics))
+    }
+
+    /// Writes curves if it is time for them, metrics, the model if this is the best, and a checkpoint.
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         // Nothing is kept of a state that a run cannot resume from: the best stays that of the last checkpoint.
         let state = self.course.state(self.run.device)?;
@@ -92,12 +101,15 @@ impl Loop<'_, '_> {
             let values = self.course.inference(self.run.device)?;
             best = Some(self.model_file(&values));
         }
-        let (folder, settings) = (&self.run.folder, &self.run.settings);
-        let curves =
-            Curves { name: &settings.model, metrics: &self.metrics, label_smoothing: settings.label_smoothing };
-        let curves = Metrics::picture(&settings.model, &[curves])?;
-        self.keeping.save(folder, &curves, &[(METRICS, self.metrics.csv())], best, file)?;
+        let (folder, settings, metrics) = (&self.run.folder, &self.run.settings, &self.metrics);
+        let curves = || picture(settings, metrics);
+        self.keeping.save(folder, curves, &[(METRICS, metrics.csv())], best, file)?;
         (self.run.report)(Event::Saved { step: self.course.step, path: folder.path() });
         Ok(())
     }
+}
+
+fn picture(settings: &Settings, metrics: &Metrics) -> Result<RgbImage, ReportError> {
+    let curves = Curves { name: &settings.model, metrics, label_smoothing: settings.label_smoothing };
+    Metrics::picture(&settings.model, &[curves])
 }

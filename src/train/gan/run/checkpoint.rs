@@ -153,7 +153,13 @@ impl Loop<'_> {
         Ok(file)
     }
 
-    /// Writes curves, metrics, the generator if this is the best, and a checkpoint.
+    /// Draws the curves that [`Loop::save`] has left for later.
+    pub(super) fn draw(&mut self) -> Result<(), TrainError> {
+        let curves = || self.metrics.picture(&self.run.settings.model);
+        self.keeping.draw(&self.run.folder, curves)
+    }
+
+    /// Writes curves if it is time for them, metrics, the generator if this is the best, and a checkpoint.
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         // Nothing is kept of a state that a run cannot resume from.
         let state = self.state()?;
@@ -167,10 +173,10 @@ impl Loop<'_> {
             file.add_values(prefix, &learner.parameters, &learned.values);
             learner.add_to(&mut file, prefix, learned);
         }
-        let curves = self.metrics.picture(&self.run.settings.model)?;
+        let curves = || self.metrics.picture(&self.run.settings.model);
         let measures = self.metrics.measures_csv(&self.run.data.class_names);
         let tables = [(MEASURES, measures), (LOSSES, self.metrics.losses_csv())];
-        self.keeping.save(&self.run.folder, &curves, &tables, best, file)
+        self.keeping.save(&self.run.folder, curves, &tables, best, file)
     }
 }
 
