@@ -1,7 +1,6 @@
 //! `inkgrad classify` as its users meet it, on the built-in digits written as pictures.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 
 use image::{DynamicImage, GrayImage, ImageFormat, Rgb, RgbImage, imageops};
@@ -322,7 +321,7 @@ fn lists_and_patterns_are_read_as_folders_are() {
 #[cfg(unix)]
 #[test]
 fn names_on_a_pipe_that_stays_open_are_answered_and_one_interrupt_ends_the_wait_for_more() {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Write};
     use std::process::Stdio;
     use std::time::Duration;
     let place = Place::new();
