@@ -131,6 +131,8 @@ fn what_a_killed_process_has_left_unfinished_is_removed_and_what_is_being_writte
     assert_eq!(names, [".inkgrad-mine", "a", "mine.tmp"]);
 }
 
+// Wine, unlike Windows 10, keeps the name of a file that is removed until all have closed it.
+#[cfg(unix)]
 #[test]
 fn a_file_that_is_cleaned_away_as_it_is_begun_is_begun_again() {
     let folder = tempfile::tempdir().unwrap();
