@@ -32,7 +32,7 @@ overrides this.
 
 If at least two folders directly below the one given are named after classes (07 is 7), they are
 taken as the true classes, and accuracy and confusion are reported as well; a note says if the model
-has learned from what it is asked about.
+has learned from this very place (from copies elsewhere it may have, too).
 
 In CSV, text that a spreadsheet would run as a formula, like a class named -dash or =1, gets a
 leading quote: '-dash. JSON lines and Parquet keep it as it is.
