@@ -6,6 +6,7 @@ use crate::pictures::Preparation;
 use crate::pictures::pattern::Pattern;
 use crate::pictures::prepare::{Invert, Mode};
 use crate::pictures::walk::is_named_like_a_picture;
+use crate::words::shell;
 
 const EXAMPLES: &str = r##"Examples:
   inkgrad classify scans                            every picture below a folder, to standard output
@@ -286,7 +287,7 @@ impl Args {
         };
         if let Some(table) = self.pictures.iter().find(is_meant) {
             let table = visible(&table.to_string_lossy());
-            bail!("cannot read {table}: it is not there; to write it, use --out {table}");
+            bail!("cannot read {table}: it is not there; to write it, use --out {}", shell(&table));
         }
         Ok(())
     }
