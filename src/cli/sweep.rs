@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::numbers::positive;
 use super::reading::{ReadingFlags, check_measured, data_read};
+use super::train_gan::first_of;
 use super::{absolute, count, ensure_remembered, going_on, interrupt, note, say};
 use crate::data::{DataSet, ImageSet, digest};
 use crate::device::{Device, find};
@@ -18,6 +19,7 @@ use crate::graph::Store;
 use crate::infer::sample::{Generator, Sampler, rows_by_class};
 use crate::infer::{Judge, Measures};
 use crate::models::{self, Gan, Model};
+use crate::report::grid::class_columns;
 use crate::report::{self, SheetItem};
 use crate::run_files::{TEST, is_run};
 use crate::train::gan::check_room;
@@ -372,12 +374,14 @@ fn csv(done: &[Done], class_names: &[String]) -> String {
     text
 }
 
-/// Latents in the picture, each a row with every class.
+/// Latents in the picture, each a row with every class that there is room for.
 const ROWS: usize = 4;
+/// Pixels of the picture that a pixel becomes, along each side.
+const SCALE: usize = 2;
 
 /// A strip of pictures for each ratio, the same latents and labels in all.
 fn sheet(args: &Args, done: &[Done], data: &DataSet, device: &mut dyn Device) -> anyhow::Result<image::RgbImage> {
-    let classes = data.train.classes.min(10);
+    let classes = class_columns(data.train.classes, SCALE * data.train.width);
     let mut strips = Vec::new();
     for one in done {
         let pictures = strip(&Folder::best_of(&one.folder), classes, args.seed, device)?;
@@ -391,7 +395,9 @@ fn sheet(args: &Args, done: &[Done], data: &DataSet, device: &mut dyn Device) ->
     let (h, w, c) = (data.train.height * ROWS, data.train.width * classes, data.train.channels);
     let items: Vec<SheetItem> =
         strips.iter().map(|(pixels, caption)| SheetItem { pixels, caption: caption.clone() }).collect();
-    Ok(report::titled_sheet("The same latents (rows) and labels (columns) under each ratio", &items, (h, w, c), 2, 2)?)
+    let part = first_of(classes, data.train.classes).map_or(String::new(), |part| format!(": {part}"));
+    let title = format!("The same latents (rows) and labels (columns) under each ratio{part}");
+    Ok(report::titled_sheet(&title, &items, (h, w, c), 2, SCALE)?)
 }
 
 /// [`ROWS`] latents under each class, as one picture.

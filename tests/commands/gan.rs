@@ -361,6 +361,37 @@ fn a_sweep_goes_on_wherever_its_data_and_its_judge_are_but_with_no_others() {
 }
 
 #[test]
+fn pictures_of_many_classes_show_as_many_as_there_is_room_for_and_say_so() {
+    let place = Place::new();
+    place.write("tiny.toml", TINY.as_str());
+    place.bars("bars", [28, 28], 30, [120, 60]);
+    let said = place.works("train tiny.toml --data bars --device cpu --epochs 1 --measure 0");
+    assert!(said.err.contains("\nsnapshots show the first 26 of 30 classes\n"), "{said:#?}");
+    let [snapshots, animation] = ["snapshots", "snapshots.gif"].map(|name| place.path("runs/0001-tiny").join(name));
+    let frames = || {
+        let file = std::fs::File::open(&animation).unwrap();
+        let mut animation = gif::DecodeOptions::new().read_info(file).unwrap();
+        let frames = std::iter::from_fn(|| animation.read_next_frame().unwrap().map(|frame| frame.width));
+        frames.collect::<Vec<_>>()
+    };
+    let width = |columns: u16| columns * 58 - 2;
+    assert_eq!(frames(), [width(26); 2]);
+
+    // A run of a version that showed ten goes on with ten: an animation has frames of one size.
+    for name in ["0000.png", "0001.png"].map(|name| snapshots.join(name)) {
+        let height = u32::from(width(10));
+        image::open(&name).unwrap().crop_imm(0, 0, height, height).save(&name).unwrap();
+    }
+    std::fs::remove_file(&animation).unwrap();
+    place.works("train --resume runs/0001-tiny");
+    assert_eq!(frames(), [width(10); 2]);
+
+    place.works("train dense --data bars --device cpu --epochs 1 --quiet");
+    place.works("sweep tiny.toml --ratios 1:3 --epochs 1 --data bars --judge runs/0002-dense --device cpu");
+    assert_eq!(image::image_dimensions(place.path("sweep/sweep.png")).unwrap().0, 26 * 56 + 2 * 24);
+}
+
+#[test]
 fn a_gan_of_which_a_network_takes_no_label_is_refused_with_what_to_write() {
     let place = place();
     let unasked = TINY.replace("from = \"label\", ", "");
