@@ -60,8 +60,14 @@ fn distance(a: &[char], b: &str) -> usize {
     row[a.len()]
 }
 
-/// A word for a shell, in quotes where it needs them.
+/// A path or a name for a shell, in quotes where it needs them. One that begins with a dash, and would be taken for a
+/// flag, is written as a path from here, but for the dash alone that stands for standard input or output.
 pub(crate) fn shell(word: &str) -> String {
+    if word.len() > 1 && word.starts_with('-') { in_quotes(&format!("./{word}")) } else { in_quotes(word) }
+}
+
+/// A word for a shell as it is, in quotes where it needs them.
+pub(crate) fn in_quotes(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@\\".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.into(),
@@ -85,5 +91,12 @@ mod tests {
             assert_eq!(shell("my runs/it's"), r"'my runs/it'\''s'");
             assert_eq!(shell("a;b"), "'a;b'");
         }
+    }
+
+    #[test]
+    fn a_path_that_begins_with_a_dash_is_no_flag_in_a_shell() {
+        assert_eq!(["-run", "--run", "-", "a-b"].map(shell), ["./-run", "./--run", "-", "a-b"]);
+        let quote = if cfg!(windows) { '"' } else { '\'' };
+        assert_eq!(shell("-again ü"), format!("{quote}./-again ü{quote}"));
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -17,6 +18,7 @@ mod augment_flags;
 mod bench;
 mod classify;
 mod curves;
+mod dashed;
 mod data;
 mod devices;
 mod doctor;
@@ -134,7 +136,10 @@ pub fn main() -> ExitCode {
     let is_clicked = cfg!(feature = "app") && std::env::args_os().len() == 1 && system::has_own_console();
     let command = lenient(Cli::command());
     // A double click, which gives no arguments.
-    let matches = if is_clicked { command.get_matches_from(["inkgrad", "app"]) } else { command.get_matches() };
+    let words: Vec<OsString> =
+        if is_clicked { ["inkgrad", "app"].map(OsString::from).into() } else { std::env::args_os().collect() };
+    let matches = command.clone().try_get_matches_from(&words);
+    let matches = matches.unwrap_or_else(|error| dashed::advised(error, &command, &words).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Some(wanted) = cli.threads.map(usize::from) {
         // Threads that share a core wait for each other: hundreds of them for minutes.

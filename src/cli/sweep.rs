@@ -10,17 +10,20 @@ use std::sync::atomic::Ordering;
 
 use super::numbers::positive;
 use super::reading::{ReadingFlags, check_measured, data_read};
+use super::train_gan::first_of;
 use super::{absolute, count, ensure_remembered, going_on, interrupt, note, say};
-use crate::data::{DataSet, ImageSet};
+use crate::data::{DataSet, ImageSet, digest};
 use crate::device::{Device, find};
 use crate::files::{WriteError, write_whole};
-use crate::infer::Measures;
+use crate::graph::Store;
 use crate::infer::sample::{Generator, Sampler, rows_by_class};
+use crate::infer::{Judge, Measures};
 use crate::models::{self, Gan, Model};
+use crate::report::grid::class_columns;
 use crate::report::{self, SheetItem};
 use crate::run_files::{TEST, is_run};
 use crate::train::gan::check_room;
-use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings, difference};
+use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings, PLACES, difference};
 
 const EXAMPLES: &str = "Examples:
   inkgrad sweep                                  five ratios for the built-in GAN, two epochs each
@@ -169,21 +172,28 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data = data_read(args.data.as_deref(), &reading)?;
     // Each run ends with a measurement against them.
     check_measured(&data, &reading)?;
+    let settings = settings(&args, &gan, &data.train);
+    // The kept ones come first.
+    let ratios = [kept.as_slice(), &args.ratios].concat();
+    // Runs of something else are refused before anything is trained.
+    let digest = digest(&data.train);
+    for ratio in &ratios {
+        let (noise, label) = widths(*ratio, width);
+        check_begun(&args.out, &gan.with_widths(noise, label)?, *ratio, &settings, (&digest, &data.class_names))?;
+    }
     let choice = find(&args.device)?;
     check_room(&data.train, &choice.name(), choice.largest_tensor())?;
     let mut device = going_on::open(choice, &args.device, args.fallback)?;
     let stop = interrupt::listen()?;
     let mut done: Vec<Done> = Vec::new();
     let mut warned = HashSet::new();
-    // The kept ones come first: if they have other settings, that is reported before anything is trained.
-    let ratios = [kept.as_slice(), &args.ratios].concat();
     for (i, ratio) in ratios.iter().enumerate() {
         if stop.load(Ordering::Relaxed) {
             return Ok(stopped(&args.out));
         }
         let widths = widths(*ratio, width);
         let named = gan.with_widths(widths.0, widths.1)?;
-        let (folder, settings) = place(&args, &named, *ratio, &data.train)?;
+        let folder = place(&args.out, &named, *ratio, &settings, &data.train)?;
         if !args.quiet {
             note(format_args!(
                 "{} of {}: noise {} : label {} (ratio {}:{}){}",
@@ -259,8 +269,8 @@ fn goes_on(out: &Path) -> String {
     format!("run the same command again to continue from what is in {}", out.display())
 }
 
-/// The folder of one ratio's run, which may have been begun or finished before.
-fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow::Result<(Folder, GanSettings)> {
+/// The settings that all runs have.
+fn settings(args: &Args, gan: &Gan, train: &ImageSet) -> GanSettings {
     let mut recipe = gan.recipe.clone();
     recipe.epochs = Some(args.epochs);
     let mut settings = GanSettings::from_recipe(&gan.name, &recipe);
@@ -269,23 +279,47 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
     settings.reading = args.reading.reading();
     (settings.device, settings.seed) = (args.device.clone(), args.seed);
     settings.judge = args.judge.as_deref().map(models::lasting);
-    let path = args.out.join(folder_name(&gan.name, ratio));
-    if is_run(&path) {
-        let folder = Folder::open(&path)?;
-        // Devices change from run to run.
-        let was = GanSettings { device: settings.device.clone(), ..folder.settings()? };
-        let Model::Gan(own) = folder.load_model()? else { anyhow::bail!("{}: is a classifier's run", path.display()) };
-        if let Some(difference) = of_gans(&own, gan).or_else(|| difference(&was, &settings, &[])) {
-            anyhow::bail!("{}: was begun {difference}; give the same, or another --out", path.display());
-        }
-        return Ok((folder, settings));
+    settings
+}
+
+/// Refuses a run that was begun for this ratio with something else. Wherever data and a judge are now, they must be
+/// those that it has learned from and was measured by; the last argument is the digest of the data and the names of
+/// their classes.
+fn check_begun(
+    out: &Path,
+    gan: &Gan,
+    ratio: (u32, u32),
+    settings: &GanSettings,
+    (digest, class_names): (&str, &[String]),
+) -> anyhow::Result<()> {
+    let path = out.join(folder_name(&gan.name, ratio));
+    if !is_run(&path) {
+        return Ok(());
     }
-    GanRun::check(gan, &settings, train)?;
+    let folder = Folder::open(&path)?;
+    let was: GanSettings = folder.settings()?;
+    let Model::Gan(own) = folder.load_model()? else { anyhow::bail!("{}: is a classifier's run", path.display()) };
+    if let Some(difference) = of_gans(&own, gan).or_else(|| difference(&was, settings, &PLACES)) {
+        anyhow::bail!("{}: was begun {difference}; give the same, or another --out", path.display());
+    }
+    let start = folder.start()?;
+    start.check_data(digest, class_names)?;
+    let judge = Judge::declare(&mut Store::default(), settings.judge.as_deref())?;
+    Ok(GanRun::check_judge(&start, &judge, was.judge != settings.judge)?)
+}
+
+/// The folder of one ratio's run, which may have been begun or finished before.
+fn place(out: &Path, gan: &Gan, ratio: (u32, u32), settings: &GanSettings, train: &ImageSet) -> anyhow::Result<Folder> {
+    let path = out.join(folder_name(&gan.name, ratio));
+    if is_run(&path) {
+        return Ok(Folder::open(&path)?);
+    }
+    GanRun::check(gan, settings, train)?;
     let begun = Folder::create_at(&path).and_then(|folder| {
-        folder.begin(gan.text(), None, &settings)?;
+        folder.begin(gan.text(), None, settings)?;
         Ok(folder)
     });
-    Ok((begun.map_err(|error| again(error, &args.out))?, settings))
+    begun.map_err(|error| again(error, out))
 }
 
 /// How the GAN that a run was begun with differs from the one that it is to train, worded to follow "was begun".
@@ -340,12 +374,14 @@ fn csv(done: &[Done], class_names: &[String]) -> String {
     text
 }
 
-/// Latents in the picture, each a row with every class.
+/// Latents in the picture, each a row with every class that there is room for.
 const ROWS: usize = 4;
+/// Pixels of the picture that a pixel becomes, along each side.
+const SCALE: usize = 2;
 
 /// A strip of pictures for each ratio, the same latents and labels in all.
 fn sheet(args: &Args, done: &[Done], data: &DataSet, device: &mut dyn Device) -> anyhow::Result<image::RgbImage> {
-    let classes = data.train.classes.min(10);
+    let classes = class_columns(data.train.classes, SCALE * data.train.width);
     let mut strips = Vec::new();
     for one in done {
         let pictures = strip(&Folder::best_of(&one.folder), classes, args.seed, device)?;
@@ -359,7 +395,9 @@ fn sheet(args: &Args, done: &[Done], data: &DataSet, device: &mut dyn Device) ->
     let (h, w, c) = (data.train.height * ROWS, data.train.width * classes, data.train.channels);
     let items: Vec<SheetItem> =
         strips.iter().map(|(pixels, caption)| SheetItem { pixels, caption: caption.clone() }).collect();
-    Ok(report::titled_sheet("The same latents (rows) and labels (columns) under each ratio", &items, (h, w, c), 2, 2)?)
+    let part = first_of(classes, data.train.classes).map_or(String::new(), |part| format!(": {part}"));
+    let title = format!("The same latents (rows) and labels (columns) under each ratio{part}");
+    Ok(report::titled_sheet(&title, &items, (h, w, c), 2, SCALE)?)
 }
 
 /// [`ROWS`] latents under each class, as one picture.

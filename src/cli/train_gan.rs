@@ -212,7 +212,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
 
 fn show(progress: &mut Progress, event: GanEvent) {
     match event {
-        GanEvent::Started { rounds, first, images, generator, discriminator } => {
+        GanEvent::Started { rounds, first, images, classes, shown, generator, discriminator } => {
             progress.line(format!(
                 "{} in the generator, {} in the discriminator, {}, {}{}",
                 counted(generator, "parameter"),
@@ -221,6 +221,9 @@ fn show(progress: &mut Progress, event: GanEvent) {
                 counted(rounds as u64, "round"),
                 from(first, rounds, "round")
             ));
+            if let Some(part) = first_of(shown, classes) {
+                progress.line(format!("snapshots show {part}"));
+            }
             progress.begin(first as u64, Some(rounds as u64));
         }
         GanEvent::Trained { round, epoch, discriminator, generator, images_per_second } => {
@@ -233,6 +236,11 @@ fn show(progress: &mut Progress, event: GanEvent) {
         GanEvent::Measured { epoch, measures, best } => progress.line(measured(epoch, measures, best)),
         GanEvent::Warning(text) => progress.warning(&text),
     }
+}
+
+/// What part of the classes a picture shows, if that is not all of them: `the first 26 of 40 classes`.
+pub(super) fn first_of(shown: usize, classes: usize) -> Option<String> {
+    (shown < classes).then(|| format!("the first {shown} of {} classes", thousands(classes as u64)))
 }
 
 fn measured(epoch: usize, measures: &Measures, best: bool) -> String {
@@ -255,6 +263,12 @@ fn measured(epoch: usize, measures: &Measures, best: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_is_said_to_show_the_first_classes_only_if_there_are_more() {
+        assert_eq!(first_of(26, 26), None);
+        assert_eq!(first_of(26, 1040).unwrap(), "the first 26 of 1,040 classes");
+    }
 
     #[test]
     fn an_epoch_that_is_kept_only_as_the_last_is_not_called_the_best() {

@@ -210,7 +210,9 @@ impl<R: Read> PixelRows<R> {
     /// others are `pixel0`, `pixel1` and so on. Where no column is called `label`, it may hold the labels if it stands
     /// first, or alone and last, like `class` in OpenML's tables. Call this before asking for the first row.
     pub fn misfit(&self) -> Option<String> {
-        let word = |name: &[u8]| name.iter().copied().filter(|byte| !byte.is_ascii_digit()).collect::<Vec<u8>>();
+        let word = |name: &[u8]| -> Vec<u8> {
+            name.trim_ascii().iter().copied().filter(|byte| !byte.is_ascii_digit()).collect()
+        };
         // Pixels outnumber whatever other columns there are.
         let pixel = word(self.record.get(self.columns / 2)?);
         let is_label = |column: usize| self.label.is_some_and(|label| label.column == column);
@@ -218,7 +220,7 @@ impl<R: Read> PixelRows<R> {
         let (first, count) = misfits.fold((None, 0), |(first, count), misfit| (first.or(Some(misfit)), count + 1));
         // Where many columns misfit, their names tell nothing.
         let (column, told) = first.filter(|_| !self.first && count * 4 < self.columns)?;
-        let name: String = String::from_utf8_lossy(told).chars().take(40).collect();
+        let name: String = String::from_utf8_lossy(told.trim_ascii()).chars().take(40).collect();
         let place = match column {
             _ if self.label.is_some() => None,
             0 => Some("first"),
@@ -259,9 +261,9 @@ impl<R: Read> PixelRows<R> {
             let is_label = self.label.is_some_and(|label| label.column == column);
             let (what, least_wrong) = if is_label { ("a label", MAX_CLASSES) } else { ("a pixel", 256) };
             let value = number(cell).filter(|value| (*value as usize) < least_wrong).ok_or_else(|| {
-                let found = String::from_utf8_lossy(cell).chars().take(40).collect::<String>();
+                let found = String::from_utf8_lossy(cell.trim_ascii()).chars().take(40).collect::<String>();
                 let expected = format!("{what}, a whole number from 0 to {}", least_wrong - 1);
-                let is_share = !is_label && found.trim().parse::<f64>().is_ok_and(|value| 0.0 < value && value < 1.0);
+                let is_share = !is_label && found.parse::<f64>().is_ok_and(|value| 0.0 < value && value < 1.0);
                 let advice = if is_share { format!(". {WHITE_IS_255}") } else { String::new() };
                 self.wrong(line, format!("column {}: expected {expected}, found {found:?}{advice}", column + 1))
             })?;
@@ -457,6 +459,16 @@ pub(super) mod tests {
             assert_eq!(advice(text).unwrap(), format!("the column \"digit\" {counted}"), "{text}");
         }
         assert_eq!(advice("p0,p1,p2,p3\n"), None);
+    }
+
+    #[test]
+    fn a_carriage_return_at_the_end_of_a_line_is_no_part_of_a_name_or_a_value() {
+        let misfit = |text: &str| PixelRows::new(text.as_bytes(), Path::new("a.csv")).unwrap().misfit();
+        assert_eq!(misfit("p0,p1,p2,p3,p4\r\n"), None);
+        assert!(misfit("p0,p1,p2,p3,digit\r\n").unwrap().starts_with("the last column is named \"digit\": "));
+        assert!(misfit("label,p0,p1,p2,p3,extra\r\n").unwrap().starts_with("the column \"extra\" counts as a pixel"));
+        let found = rows("a,label\r\n1,x\r\n").unwrap().remove(0).unwrap_err();
+        assert!(found.ends_with("found \"x\""), "{found}");
     }
 
     #[test]

@@ -12,6 +12,16 @@ const MAX_ROW: u64 = 1 << 30;
 /// Never set: for a grid that is written to its end.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
+/// The most columns of a sheet with a column for each class, and the pixels that they may take together.
+const MOST_CLASSES: usize = 26;
+const WIDEST: usize = 4096;
+
+/// How many classes a sheet has a column for, each of `width` pixels: all of them, as long as the sheet can be taken
+/// in. There is room for ten of any width.
+pub fn class_columns(classes: usize, width: usize) -> usize {
+    classes.min((WIDEST / width.max(1)).clamp(10, MOST_CLASSES))
+}
+
 /// How pictures are laid out. A byte of 0 is paper: gaps and cells without a picture consist of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Grid {
@@ -199,6 +209,15 @@ mod tests {
         assert_eq!(grid.size(), [5, 3]);
         let wanted = [[1, 2, 0, 3, 4], [0; 5], [0, 0, 0, 5, 6]].concat();
         assert_eq!(lines(grid, &[Some(&[1, 2]), Some(&[3, 4]), None, Some(&[5, 6])]), wanted);
+    }
+
+    #[test]
+    fn a_sheet_has_a_column_for_each_class_as_long_as_it_can_be_taken_in() {
+        for (classes, width, columns) in
+            [(3, 56, 3), (26, 56, 26), (40, 56, 26), (40, 256, 16), (40, 1000, 10), (9, 0, 9)]
+        {
+            assert_eq!(class_columns(classes, width), columns, "{classes} of {width} pixels");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use folder::Folder;
 pub use from_generated::classifier_from_generated;
 pub use gan::{GanEvent, GanOutcome, GanRun, GanSettings, GanSteps};
 pub use live::{Glance, Live, Mistake};
-pub use resume::Start;
+pub use resume::{PLACES, Start};
 pub use run::{Event, Outcome, Run};
 pub use settings::{Precision, Settings};
 pub use steps::ClassifierSteps;

@@ -12,8 +12,9 @@ use super::{Folder, Settings, TrainError};
 use crate::models::{DATA_DIGEST, ModelError, ModelFile};
 use crate::run_files::{ARCHITECTURE, CONFIG};
 
-/// Settings that say where something is.
-const PLACES: [&str; 4] = ["data", "device", "from", "judge"];
+/// Settings that say where something is. What lies elsewhere now is known by its digest or was copied, and devices
+/// change from run to run.
+pub const PLACES: [&str; 4] = ["data", "device", "from", "judge"];
 /// What an architecture says that training does not depend on: its recipe has become settings.
 const REMARKS: [&str; 3] = ["about", "name", "recipe"];
 /// What is left of a run without its checkpoints.
@@ -190,8 +191,7 @@ impl Folder {
         TrainError::Resume { path: self.path().join(name), reason }
     }
 
-    /// Refuses to resume with settings or an architecture that were changed since the run began. Devices change from
-    /// run to run, and what lies elsewhere now is known by its digest or was copied.
+    /// Refuses to resume with settings, [`PLACES`] aside, or an architecture that were changed since the run began.
     pub fn check_settings<S: Serialize + DeserializeOwned>(&self, start: &Start) -> Result<(), TrainError> {
         let Some(kept) = start.kept() else { return Ok(()) };
         let settings: S = self.settings()?;

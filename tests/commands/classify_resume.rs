@@ -33,6 +33,24 @@ fn a_run_that_was_to_replace_a_table_goes_on_and_replaces_it() {
 }
 
 #[test]
+fn a_table_that_another_run_is_writing_is_not_called_a_stopped_runs() {
+    let place = Place::new();
+    digits(&place, "in", 1);
+    let line = format!("{CLASSIFY} in --out table.csv");
+    place.write("table.csv.partial", "");
+    let journal = std::fs::File::options().read(true).write(true).open(place.path("table.csv.partial")).unwrap();
+    journal.lock().unwrap();
+    for flags in ["", "--force", "--resume"] {
+        place.refused(
+            &format!("{line} {flags}"),
+            &["table.csv.partial: another run is writing it", "name another --out"],
+        );
+    }
+    drop(journal);
+    place.refused(&line, &["table.csv.partial was left by a run that was stopped"]);
+}
+
+#[test]
 fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_other_journals_are_refused() {
     let place = Place::new();
     digits(&place, "in", 5);

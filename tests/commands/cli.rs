@@ -706,6 +706,8 @@ fn resuming_what_is_no_run_or_with_settings_of_its_own_is_refused() {
     let place = Place::with_digits(300, 50);
     place.refused("train --resume data", &["data/config.toml", "runs/0001-fast"]);
     place.refused("train --resume nowhere", &["nowhere/config.toml", "runs/0001-fast"]);
+    place.refused("train --resume -run", &["as the value of '--resume', use --resume=-run\n"]);
+    place.refused("train --resume=-run", &["-run/config.toml", "runs/0001-fast"]);
     place.works("train dense --data data --device cpu --epochs 1");
     for flag in ["--epochs 3", "--seed 1", "--out elsewhere", "--learning-rate 0.1"] {
         let name = flag.split(' ').next().unwrap();

@@ -179,7 +179,10 @@ fn a_judge_that_does_not_know_the_real_pictures_is_doubted_once_with_a_remedy() 
     assert!(!said.err.contains("knows only"), "{said:#?}");
     let sweep = "sweep tiny.toml --ratios 1:3 --epochs 1 --data bars --device cpu --out judged";
     assert_eq!(doubts(&format!("{sweep} --judge runs/0003-dense")), 0);
-    place.refused(sweep, &["was begun with judge = ", ", not without judge; give the same, or another --out"]);
+    let other = "its judge, the built-in judge, is not the one it began with";
+    place.refused(sweep, &["judged/tiny-1-3/last.safetensors: ", other]);
+    std::fs::remove_file(place.path("judged/tiny-1-3/last.safetensors")).unwrap();
+    place.refused(sweep, &["judged/tiny-1-3/best.safetensors: ", other]);
 }
 
 #[test]
@@ -330,6 +333,62 @@ fn a_sweep_of_other_ratios_keeps_the_rows_of_the_runs_that_are_there() {
     place.write("other.toml", TINY.replace("\"tiny\"", "\"other\""));
     let words = ["is a run of tiny, but a table holds one GAN only", "--out"];
     place.refused(&sweep("--ratios 1:3").replace("tiny.toml", "other.toml"), &words);
+}
+
+#[test]
+fn a_sweep_goes_on_wherever_its_data_and_its_judge_are_but_with_no_others() {
+    let place = place();
+    let judge = format!("{}/models/judge.safetensors", env!("CARGO_MANIFEST_DIR"));
+    std::fs::copy(judge, place.path("judge.safetensors")).unwrap();
+    let sweep = |flags: &str| format!("sweep tiny.toml --epochs 1 --device cpu {flags}");
+    place.works(&sweep("--ratios 3:1 --data data --judge judge.safetensors"));
+    for (from, to) in [("data", "moved"), ("judge.safetensors", "other.safetensors")] {
+        std::fs::rename(place.path(from), place.path(to)).unwrap();
+    }
+    let moved = sweep("--ratios 3:1,1:3 --data moved/ --judge other.safetensors");
+    place.works(&moved);
+    assert_eq!(place.text("sweep/sweep.md").lines().count(), 4);
+    let config = place.text("sweep/tiny-3-1/config.toml");
+    assert!(config.contains("moved") && config.contains("other.safetensors"), "{config}");
+
+    // They are compared even where a finished run has lost its checkpoint, before a new run is begun.
+    std::fs::remove_file(place.path("sweep/tiny-3-1/last.safetensors")).unwrap();
+    place.works(&moved);
+    place.digits("less", 300, 200);
+    let words = ["sweep/tiny-3-1/best.safetensors: ", "the training images or labels are not those it began with"];
+    place.refused(&sweep("--ratios 1:1,3:1,1:3 --data less"), &words);
+    place.refused(&sweep("--ratios 1:1 --data less"), &["the training images or labels are not those it began with"]);
+}
+
+#[test]
+fn pictures_of_many_classes_show_as_many_as_there_is_room_for_and_say_so() {
+    let place = Place::new();
+    place.write("tiny.toml", TINY.as_str());
+    place.bars("bars", [28, 28], 30, [120, 60]);
+    let said = place.works("train tiny.toml --data bars --device cpu --epochs 1 --measure 0");
+    assert!(said.err.contains("\nsnapshots show the first 26 of 30 classes\n"), "{said:#?}");
+    let [snapshots, animation] = ["snapshots", "snapshots.gif"].map(|name| place.path("runs/0001-tiny").join(name));
+    let frames = || {
+        let file = std::fs::File::open(&animation).unwrap();
+        let mut animation = gif::DecodeOptions::new().read_info(file).unwrap();
+        let frames = std::iter::from_fn(|| animation.read_next_frame().unwrap().map(|frame| frame.width));
+        frames.collect::<Vec<_>>()
+    };
+    let width = |columns: u16| columns * 58 - 2;
+    assert_eq!(frames(), [width(26); 2]);
+
+    // A run of a version that showed ten goes on with ten: an animation has frames of one size.
+    for name in ["0000.png", "0001.png"].map(|name| snapshots.join(name)) {
+        let height = u32::from(width(10));
+        image::open(&name).unwrap().crop_imm(0, 0, height, height).save(&name).unwrap();
+    }
+    std::fs::remove_file(&animation).unwrap();
+    place.works("train --resume runs/0001-tiny");
+    assert_eq!(frames(), [width(10); 2]);
+
+    place.works("train dense --data bars --device cpu --epochs 1 --quiet");
+    place.works("sweep tiny.toml --ratios 1:3 --epochs 1 --data bars --judge runs/0002-dense --device cpu");
+    assert_eq!(image::image_dimensions(place.path("sweep/sweep.png")).unwrap().0, 26 * 56 + 2 * 24);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::pictures::Preparation;
 use crate::pictures::pattern::Pattern;
 use crate::pictures::prepare::{Invert, Mode};
 use crate::pictures::walk::is_named_like_a_picture;
+use crate::words::shell;
 
 const EXAMPLES: &str = r##"Examples:
   inkgrad classify scans                            every picture below a folder, to standard output
@@ -32,7 +33,7 @@ overrides this.
 
 If at least two folders directly below the one given are named after classes (07 is 7), they are
 taken as the true classes, and accuracy and confusion are reported as well; a note says if the model
-has learned from what it is asked about.
+has learned from this very place (from copies elsewhere it may have, too).
 
 In CSV, text that a spreadsheet would run as a formula, like a class named -dash or =1, gets a
 leading quote: '-dash. JSON lines and Parquet keep it as it is.
@@ -286,7 +287,7 @@ impl Args {
         };
         if let Some(table) = self.pictures.iter().find(is_meant) {
             let table = visible(&table.to_string_lossy());
-            bail!("cannot read {table}: it is not there; to write it, use --out {table}");
+            bail!("cannot read {table}: it is not there; to write it, use --out {}", shell(&table));
         }
         Ok(())
     }

@@ -157,6 +157,14 @@ impl Journal {
     }
 }
 
+/// Refuses a journal that another run is writing, whatever else is to be said of one that is there.
+pub fn ensure_left(path: &Path) -> anyhow::Result<()> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => lock(&file, path),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Locks a journal, as two runs that write it would spoil it.
 fn lock(file: &File, path: &Path) -> anyhow::Result<()> {
     let remedy = "wait for its end, or name another --out";

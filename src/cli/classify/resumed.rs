@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 
 use super::Results;
 use super::args::Args;
@@ -56,11 +56,13 @@ pub fn opened(
         // A table beside the journal is one that the stopped run was to replace, or its own, just written.
         return Ok(Some(Opened { journal, existing: Existing::Replace, earlier }));
     }
-    ensure!(
-        args.force || !path.exists(),
-        "{} was left by a run that was stopped; continue it with --resume, or start over with --force",
-        path.display()
-    );
+    if path.exists() && !args.force {
+        journal::ensure_left(&path)?;
+        bail!(
+            "{} was left by a run that was stopped; continue it with --resume, or start over with --force",
+            path.display()
+        );
+    }
     if out.exists() && !args.force {
         if args.resume {
             return Ok(None);

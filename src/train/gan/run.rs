@@ -44,6 +44,9 @@ pub enum GanEvent<'a> {
         first: usize,
         /// Real pictures in an epoch.
         images: usize,
+        /// Classes, and how many of them, the first, snapshots show.
+        classes: usize,
+        shown: usize,
         /// Trainable numbers of each network.
         generator: u64,
         discriminator: u64,
@@ -118,6 +121,8 @@ struct Loop<'a> {
     digest: String,
     image: [usize; 3],
     classes: usize,
+    /// Of snapshots, each with another class.
+    columns: usize,
     metrics: GanMetrics,
     /// By Fréchet distance; its score is how far that lies below zero.
     best: Best,
@@ -222,6 +227,7 @@ impl GanRun<'_> {
         };
 
         let round = state.round as usize;
+        let columns = pictures::columns(&self.folder, image, classes);
         let mut this = Loop {
             provenance: Provenance::new(self.device, start.checkpoint(), self.settings.seed, Precision::F32),
             run: self,
@@ -232,6 +238,7 @@ impl GanRun<'_> {
             digest,
             image,
             classes,
+            columns,
             metrics,
             best,
             keeping: Keeping::new(written, start.checkpoint().is_some()),
@@ -261,6 +268,8 @@ impl Loop<'_> {
             rounds: total,
             first: self.round,
             images: epochs.images,
+            classes: self.classes,
+            shown: self.columns,
             generator: self.steps.generator.parameters.count_trainable(),
             discriminator: self.steps.discriminator.parameters.count_trainable(),
         });

@@ -1,0 +1,66 @@
+//! What is said of a flag's value that begins with a dash, which is taken for a flag of its own.
+
+use std::ffi::OsString;
+
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
+use clap::{Command, Error};
+
+use crate::pictures::visible;
+use crate::words::in_quotes;
+
+/// An error of parsing `words`, which says of an unknown flag that stands where the flag before it takes a value how it
+/// is given as that. clap's own advice, to write `--` before it, makes no value of it.
+pub fn advised(mut error: Error, command: &Command, words: &[OsString]) -> Error {
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else { return error };
+    let command = words.iter().fold(command, |command, word| command.find_subcommand(word).unwrap_or(command));
+    let is_taken = |pair: &&[String]| takes_value(command, &pair[0]) && pair[1].starts_with(unknown.as_str());
+    let Some([flag, value]) = words.windows(2).find(is_taken) else { return error };
+    let value = visible(value);
+    let tip = format!("to pass '{value}' as the value of '{flag}', use {flag}={}", in_quotes(&value));
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+    error
+}
+
+/// Whether a word is a flag, and a value comes after it.
+fn takes_value(command: &Command, word: &str) -> bool {
+    let Some(flag) = word.strip_prefix("--") else { return false };
+    let mut known = command.get_arguments();
+    known.any(|arg| arg.get_long() == Some(flag) && arg.get_action().takes_values() && !arg.is_require_equals_set())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Arg, ArgAction};
+
+    fn told(line: &[&str]) -> String {
+        let flags = [
+            Arg::new("resume").long("resume"),
+            Arg::new("quiet").long("quiet").action(ArgAction::SetTrue),
+            Arg::new("norm").long("norm").num_args(0..=1).require_equals(true),
+            Arg::new("model"),
+        ];
+        let command = Command::new("inkgrad").subcommand(Command::new("train").args(flags));
+        let words: Vec<OsString> = ["inkgrad", "train"].iter().chain(line).map(OsString::from).collect();
+        let error = command.clone().try_get_matches_from(&words).unwrap_err();
+        advised(error, &command, &words).to_string()
+    }
+
+    #[test]
+    fn a_value_that_begins_with_a_dash_is_to_be_joined_to_its_flag() {
+        let told_of = |value: &str| told(&["--quiet", "--resume", value]);
+        let tip = "tip: to pass '-run' as the value of '--resume', use --resume=-run\n";
+        assert!(told_of("-run").contains(tip) && !told_of("-run").contains("-- -r"), "{}", told_of("-run"));
+        assert!(told_of("--other").contains("use --resume=--other\n"), "{}", told_of("--other"));
+    }
+
+    #[test]
+    fn what_stands_where_no_flag_takes_a_value_is_answered_as_before() {
+        for line in [&["-run"][..], &["--quiet", "-run"], &["--norm", "-run"], &["--resume", "a", "-run"]] {
+            let told = told(line);
+            assert!(told.contains("use '-- -r'") && !told.contains("as the value of"), "{told}");
+        }
+    }
+}
