@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::augment_flags::AugmentFlags;
 use super::given::Given;
+use super::learner::validate_as_before;
 use super::numbers::{number, positive, whole};
 use super::outputs::begin_run;
 use super::precision::{asked_for, fit, fit_if_it_can};
@@ -350,15 +351,22 @@ fn classifier(
         })?;
     }
     // Everything that can be refused is refused before anything is written.
-    match &folder {
-        Some(folder) => check_begun(folder, &data)?,
-        None => args.fit(&mut settings, &data.train),
-    }
+    let doubt = match (&folder, &origin) {
+        (Some(folder), _) => {
+            check_begun(folder, &data)?;
+            None
+        }
+        (None, origin) => {
+            args.fit(&mut settings, &data.train);
+            origin.as_ref().and_then(|file| validate_as_before(file, &data.train, &mut settings))
+        }
+    };
     let parameters = check(&architecture, &settings, &data, folder.as_ref())?;
     if args.front.as_deref() == Some(models::FRONT) {
         warn_of_pool(&architecture, &data.train);
     }
     augment_flags::warn(&settings.augment, &data.class_names);
+    doubt.into_iter().for_each(note);
     if let Some(file) = &origin {
         file.values("", &parameters)?;
     }
@@ -452,7 +460,7 @@ fn check(
     let set = &data.train;
     let training = set.len().saturating_sub(settings.validation);
     if settings.validation > 0 {
-        let (left, _) = set.split(settings.validation, u64::from(settings.seed))?;
+        let (left, _) = settings.split(set)?;
         if let Some(gone) = set.emptied(&left) {
             let (class, wanted) = (data.class_names[gone].clone(), settings.validation);
             if let Some(folder) = begun {

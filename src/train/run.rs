@@ -157,7 +157,7 @@ impl Run<'_> {
         let _lock = self.folder.lock()?;
         self.folder.clean();
         let settings = self.settings.clone();
-        let (train, validation) = self.data.train.split(settings.validation, u64::from(settings.seed))?;
+        let (train, validation) = settings.split(&self.data.train)?;
         let origin = self.origin()?;
         let mut store = Store::default();
         let (architecture, data) = (&self.architecture, &self.data);
