@@ -11,7 +11,7 @@ use super::learner::validate_as_before;
 use super::numbers::{number, positive, whole};
 use super::outputs::begin_run;
 use super::precision::{asked_for, fit, fit_if_it_can};
-use super::reading::{ReadingFlags, data_read, to_go_on, with_classes};
+use super::reading::{ReadingFlags, check_begun_with, data_read, to_go_on, with_classes};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{
@@ -353,7 +353,8 @@ fn classifier(
     // Everything that can be refused is refused before anything is written.
     let doubt = match (&folder, &origin) {
         (Some(folder), _) => {
-            check_begun(folder, &data)?;
+            let place = args.data.as_deref().or(settings.data.as_deref());
+            check_begun(folder, &data, place, &settings.reading)?;
             None
         }
         (None, origin) => {
@@ -437,13 +438,14 @@ fn classifier(
     }
 }
 
-/// Refuses to resume where the data, or the settings or layers of any of its runs, are not those that it began with.
-fn check_begun(folder: &Folder, data: &DataSet) -> anyhow::Result<()> {
+/// Refuses to resume where the data, read from `place`, or the settings or layers of any of its runs, are not those that
+/// it began with.
+fn check_begun(folder: &Folder, data: &DataSet, place: Option<&Path>, reading: &Reading) -> anyhow::Result<()> {
     let digest = digest(&data.train);
     // An ensemble may have many checkpoints: one at a time is in memory.
     for run in folder.runs()? {
         let start = run.start()?;
-        start.check_data(&digest, &data.class_names)?;
+        check_begun_with(&start, data, &digest, place, reading)?;
         run.check_settings::<Settings>(&start)?;
     }
     Ok(())
