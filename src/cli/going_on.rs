@@ -140,7 +140,7 @@ fn usual(settings: &Settings, recipe: &Recipe) -> Settings {
 }
 
 /// Settings that have no flag, or that are given anyway.
-const OTHERS: [&str; 4] = ["model", "from", "members", "learning_rate"];
+const OTHERS: [&str; 5] = ["model", "from", "members", "learning_rate", "validation_seed"];
 
 fn add_flags(own: &Table, usual: &Table, flags: &mut String) {
     for (key, value) in own.iter().filter(|(key, _)| !OTHERS.contains(&key.as_str())) {
@@ -196,6 +196,8 @@ mod tests {
         };
         let by = |optimizer| Settings::from_recipe("net", &sgd.clone().with_optimizer(optimizer));
         assert_eq!(flags(&by(OptimizerName::Sgd)), "");
+        // Which images are validated on is known from the model that it goes on from.
+        assert_eq!(flags(&Settings { validation_seed: Some(3), ..by(OptimizerName::Sgd) }), "");
         assert_eq!(flags(&by(OptimizerName::AdamW)), " --optimizer adamw");
         assert_eq!(flags(&Settings { momentum: 0.5, ..by(OptimizerName::Adam) }), " --momentum 0.5 --optimizer adam");
         // Runs of older versions have the recipe's momentum.

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use super::learner::Learner;
 use super::{counted, note};
-use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, are_dark, load, mnist};
+use crate::data::{self, DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, are_dark, load, mnist};
 use crate::infer::measures::NEIGHBOUR;
 use crate::models::{ModelFile, by};
+use crate::train::Start;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data options")]
@@ -144,6 +145,31 @@ pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile) ->
     remark_on(&set, data);
     kept.into_iter().chain(learner.doubts(&set, reading)).chain(as_they_are(&set, file)).for_each(note);
     Ok(set)
+}
+
+/// Refuses data, read from `path`, that are not those that a run began with; `digest` identifies their training images.
+/// Where the data had test images of their own then, and have none now, the error says so.
+pub fn check_begun_with(
+    start: &Start,
+    set: &DataSet,
+    digest: &str,
+    path: Option<&Path>,
+    reading: &Reading,
+) -> anyhow::Result<()> {
+    let Err(error) = start.check_data(digest, &set.class_names) else { return Ok(()) };
+    let undivided = || {
+        let reading = Reading { hold_out: Some(HoldOut::Count(0)), ..reading.clone() };
+        let all = data_unremarked(path, &reading).ok()?.with_classes(set.class_names.clone()).ok()?;
+        start.check_data(&data::digest(&all.train), &set.class_names).ok()
+    };
+    anyhow::ensure!(
+        !set.held_out || undivided().is_none(),
+        "{error}\nit began with test images of their own, and {} has none now, so that {} to train with would be tested \
+         on instead: put the test images back",
+        set.name,
+        counted(set.test.len() as u64, "image")
+    );
+    Err(error.into())
 }
 
 /// The same data with a model's classes, and a warning where these are matched with the data's by their order alone.

@@ -7,10 +7,11 @@ use anyhow::Context;
 
 use super::augment_flags::AugmentFlags;
 use super::given::Given;
+use super::learner::validate_as_before;
 use super::numbers::{number, positive, whole};
 use super::outputs::begin_run;
 use super::precision::{asked_for, fit, fit_if_it_can};
-use super::reading::{ReadingFlags, data_read, to_go_on, with_classes};
+use super::reading::{ReadingFlags, check_begun_with, data_read, to_go_on, with_classes};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{
@@ -350,15 +351,23 @@ fn classifier(
         })?;
     }
     // Everything that can be refused is refused before anything is written.
-    match &folder {
-        Some(folder) => check_begun(folder, &data)?,
-        None => args.fit(&mut settings, &data.train),
-    }
+    let doubt = match (&folder, &origin) {
+        (Some(folder), _) => {
+            let place = args.data.as_deref().or(settings.data.as_deref());
+            check_begun(folder, &data, place, &settings.reading)?;
+            None
+        }
+        (None, origin) => {
+            args.fit(&mut settings, &data.train);
+            origin.as_ref().and_then(|file| validate_as_before(file, &data.train, &mut settings))
+        }
+    };
     let parameters = check(&architecture, &settings, &data, folder.as_ref())?;
     if args.front.as_deref() == Some(models::FRONT) {
         warn_of_pool(&architecture, &data.train);
     }
     augment_flags::warn(&settings.augment, &data.class_names);
+    doubt.into_iter().for_each(note);
     if let Some(file) = &origin {
         file.values("", &parameters)?;
     }
@@ -429,13 +438,14 @@ fn classifier(
     }
 }
 
-/// Refuses to resume where the data, or the settings or layers of any of its runs, are not those that it began with.
-fn check_begun(folder: &Folder, data: &DataSet) -> anyhow::Result<()> {
+/// Refuses to resume where the data, read from `place`, or the settings or layers of any of its runs, are not those that
+/// it began with.
+fn check_begun(folder: &Folder, data: &DataSet, place: Option<&Path>, reading: &Reading) -> anyhow::Result<()> {
     let digest = digest(&data.train);
     // An ensemble may have many checkpoints: one at a time is in memory.
     for run in folder.runs()? {
         let start = run.start()?;
-        start.check_data(&digest, &data.class_names)?;
+        check_begun_with(&start, data, &digest, place, reading)?;
         run.check_settings::<Settings>(&start)?;
     }
     Ok(())
@@ -452,7 +462,7 @@ fn check(
     let set = &data.train;
     let training = set.len().saturating_sub(settings.validation);
     if settings.validation > 0 {
-        let (left, _) = set.split(settings.validation, u64::from(settings.seed))?;
+        let (left, _) = settings.split(set)?;
         if let Some(gone) = set.emptied(&left) {
             let (class, wanted) = (data.class_names[gone].clone(), settings.validation);
             if let Some(folder) = begun {

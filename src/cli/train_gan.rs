@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::numbers::number;
 use super::outputs::begin_run;
 use super::progress::{Progress, from};
-use super::reading::check_measured;
+use super::reading::{check_begun_with, check_measured};
 use super::train::Args;
 use super::{absolute, count, counted, going_on, interrupt, note, say, thousands};
 use crate::data::digest;
@@ -147,7 +147,8 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     match &folder {
         Some(folder) => {
             let start = folder.start()?;
-            start.check_data(&digest(&data.train), &data.class_names)?;
+            let place = args.data.as_deref().or(settings.data.as_deref());
+            check_begun_with(&start, &data, &digest(&data.train), place, &settings.reading)?;
             folder.check_settings::<GanSettings>(&start)?;
             check_judge(&start, &settings, args.gan.judge.is_some())?;
         }

@@ -124,6 +124,9 @@ impl Training<'_> {
         let joined = ModelFile { name: folder.best(), ..joined };
         joined.save(&joined.name)?;
         let set = &self.data.test;
+        if let Some(warning) = folder.tested_on_others(set) {
+            note(format_args!("warning: {warning}"));
+        }
         let test = match set.is_empty() {
             true => None,
             false => {
@@ -131,7 +134,7 @@ impl Training<'_> {
                 Some(Scores::new(&evaluation.logits(self.device.as_mut())?, &set.labels))
             }
         };
-        folder.save_result(test.as_ref(), 0)?;
+        folder.save_result(0, set, test.as_ref())?;
         if let Some(test) = test {
             say(result("all together: test", &test, &self.data));
             warn_of_unanswered(&test, &folder.best());

@@ -15,6 +15,13 @@ impl ImageSet {
     ///
     /// Errors when `validation >= len()`.
     pub fn split(&self, validation: usize, seed: u64) -> Result<(ImageSet, ImageSet), DataError> {
+        let held_out = self.held_out(validation, seed)?;
+        let (second, first): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(|&i| held_out[i]);
+        Ok((self.select(&first), self.select(&second)))
+    }
+
+    /// Whether [`ImageSet::split`] sets an image aside, for each image.
+    pub(crate) fn held_out(&self, validation: usize, seed: u64) -> Result<Vec<bool>, DataError> {
         if validation >= self.len() {
             return Err(DataError::ValidationTooLarge { validation, len: self.len() });
         }
@@ -33,8 +40,7 @@ impl ImageSet {
                 held_out[i] = true;
             }
         }
-        let (second, first): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(|&i| held_out[i]);
-        Ok((self.select(&first), self.select(&second)))
+        Ok(held_out)
     }
 
     /// The most images that [`ImageSet::split`] can set aside so that each class keeps one.

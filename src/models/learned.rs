@@ -25,6 +25,17 @@ pub struct Learned {
     /// The path that they were read from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
+    /// Which of them were set aside to validate on, if that is known: the training has not learned from these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aside: Option<Aside>,
+}
+
+/// Images that a training set aside to validate on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Aside {
+    pub images: usize,
+    /// By which they were drawn; 0 where there are none.
+    pub seed: u32,
 }
 
 impl Learned {
@@ -65,8 +76,12 @@ impl ModelFile {
     /// What the model has learned from: in its own training, and before that. Text that is no such list counts as none.
     pub fn learned(&self) -> Vec<Learned> {
         let before = self.metadata.get(LEARNED_BEFORE).and_then(|text| serde_json::from_str(text).ok());
-        let own =
-            Learned { digest: self.metadata.get(DATA_DIGEST).cloned(), hold_out: self.hold_out(), place: self.place() };
+        let own = Learned {
+            digest: self.metadata.get(DATA_DIGEST).cloned(),
+            hold_out: self.hold_out(),
+            place: self.place(),
+            aside: self.aside(),
+        };
         let mut learned: Vec<Learned> = before.unwrap_or_default();
         learned.retain(|before| *before != own);
         if own.digest.is_some() || own.place.is_some() {
@@ -79,10 +94,21 @@ impl ModelFile {
         self.setting("data")
     }
 
+    fn aside(&self) -> Option<Aside> {
+        let settings = self.settings()?;
+        let number = |key: &str| settings.get(key)?.as_integer();
+        let images = usize::try_from(number("validation")?).ok()?;
+        let seed = if images > 0 { number("validation_seed").or_else(|| number("seed"))? } else { 0 };
+        Some(Aside { images, seed: u32::try_from(seed).ok()? })
+    }
+
     /// A text among the settings of the model's own training.
     pub(super) fn setting(&self, key: &str) -> Option<String> {
-        let settings: toml::Table = self.metadata.get(TRAINED)?.parse().ok()?;
-        Some(settings.get(key)?.as_str()?.to_owned())
+        Some(self.settings()?.get(key)?.as_str()?.to_owned())
+    }
+
+    fn settings(&self) -> Option<toml::Table> {
+        self.metadata.get(TRAINED)?.parse().ok()
     }
 }
 
@@ -108,12 +134,29 @@ mod tests {
             digest: Some(digest.into()),
             hold_out: hold_out.map(HoldOut::Count),
             place: Some("a \"b\".csv".into()),
+            aside: None,
         };
         let all = [of("c", Some(18)), of("b", None), of("a", Some(0))];
         assert_eq!(third.learned(), all);
         // Each is told once, however often a model goes on with the same images.
         assert_eq!(trained("c", Some(18), &third.learned()).learned(), all);
         assert_eq!(Learned::all([&third, &second, &first]), all);
+    }
+
+    #[test]
+    fn a_model_knows_which_images_it_has_validated_on() {
+        let aside = |settings: &str| {
+            let mut file = trained("a", None, &[]);
+            file.set(TRAINED, settings);
+            let mut after = trained("b", None, &[]);
+            after.set_learned_before(&file.learned());
+            assert_eq!(after.learned()[1..], file.learned());
+            file.learned()[0].aside.map(|aside| (aside.images, aside.seed))
+        };
+        assert_eq!(aside("seed = 7\nvalidation = 10"), Some((10, 7)));
+        assert_eq!(aside("seed = 7\nvalidation = 10\nvalidation_seed = 3"), Some((10, 3)));
+        assert_eq!(aside("seed = 7\nvalidation = 0"), Some((0, 0)));
+        assert_eq!(aside("seed = 7"), None);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use filters::Filters;
 pub use forward::{Forward, Inputs, Mode, RunningUpdate};
 pub use gan::{Gan, GanRecipe};
 pub use layer::{Conv, Kind, Layer, Nonlinearity, Units, Width, by};
-pub use learned::Learned;
+pub use learned::{Aside, Learned};
 pub use normalization::Normalization;
 pub use parameters::{Init, Parameter, Parameters, Values};
 pub use reader::MAX_SIZE;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::TrainError;
 use super::keeping::EPOCH;
+use crate::data::{ImageSet, digest};
 use crate::files::{self, write_keeping, write_whole};
 use crate::infer::Scores;
 use crate::models::{Model, ModelFile};
@@ -124,8 +125,19 @@ impl Folder {
 
     /// The epoch whose model is the best of the run in this folder; `None` until the run is finished.
     pub fn best_epoch(run: &Path) -> Option<usize> {
-        let result: toml::Table = fs::read_to_string(run.join(RESULT)).ok()?.parse().ok()?;
-        usize::try_from(result.get("best_epoch")?.as_integer()?).ok()
+        usize::try_from(result_of(run)?.get("best_epoch")?.as_integer()?).ok()
+    }
+
+    /// A warning where the run in this folder was tested before, and not on these images. One of a version that does not
+    /// say on which was tested on any.
+    pub fn tested_on_others(&self, test: &ImageSet) -> Option<String> {
+        let result = result_of(&self.path)?;
+        let [was, then] = [TEST_DIGEST, TEST_IMAGES].map(|key| result.get(key));
+        let (was, then, now) = (was?.as_str()?, then?.as_integer()?, test.len());
+        (was != digest(test)).then(|| {
+            let (run, images) = (self.path.display(), if now == 1 { "image" } else { "images" });
+            format!("the test images are not those that {run} was tested on before: {now} {images}, {then} then")
+        })
     }
 
     /// Keeps a model as the snapshot of a step.
@@ -237,12 +249,15 @@ impl Folder {
         Ok(ModelFile::load(self.best())?)
     }
 
-    /// Writes the scores on the test set, which is used once.
-    pub fn save_result(&self, test: Option<&Scores>, best_epoch: usize) -> Result<(), TrainError> {
-        let mut text = format!("best_epoch = {best_epoch}\ntest_images = {}\n", test.map_or(0, |t| t.predicted.len()));
-        if let Some(test) = test {
-            let (accuracy, loss) = (test.accuracy(), test.loss);
-            text += &format!("test_correct = {}\ntest_accuracy = {accuracy:.5}\ntest_loss = {loss:.6}\n", test.correct);
+    /// Writes what the test set is, which is used once, and a classifier's scores on it.
+    pub fn save_result(&self, best_epoch: usize, test: &ImageSet, scores: Option<&Scores>) -> Result<(), TrainError> {
+        let mut text = format!("best_epoch = {best_epoch}\n{TEST_IMAGES} = {}\n", test.len());
+        if !test.is_empty() {
+            text += &format!("{TEST_DIGEST} = \"{}\"\n", digest(test));
+        }
+        if let Some(scores) = scores {
+            let (correct, accuracy, loss) = (scores.correct, scores.accuracy(), scores.loss);
+            text += &format!("test_correct = {correct}\ntest_accuracy = {accuracy:.5}\ntest_loss = {loss:.6}\n");
         }
         self.write(RESULT, text.as_bytes())
     }
@@ -256,6 +271,15 @@ impl Folder {
 
 /// An empty file that a process holds locked while it trains.
 const LOCK: &str = ".lock";
+
+/// Keys of a result.
+const TEST_IMAGES: &str = "test_images";
+const TEST_DIGEST: &str = "test_digest";
+
+/// The result of the run in a folder, if it has been tested.
+fn result_of(run: &Path) -> Option<toml::Table> {
+    fs::read_to_string(run.join(RESULT)).ok()?.parse().ok()
+}
 
 /// The number that a run's folder is called by: four to six digits, which a date of eight is not. One that is written
 /// `2024-01-01` counts as 2024.

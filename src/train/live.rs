@@ -98,9 +98,8 @@ impl Live {
         }
         let aside = settings.validation.max(watch);
         let settings = Settings { validation: aside, patience: 0, snapshots: 0, ..settings };
-        let seed = u64::from(settings.seed);
-        let (train, aside) = data.train.split(aside, seed)?;
-        let watched = aside.sample(watch, seed);
+        let (train, aside) = settings.split(&data.train)?;
+        let watched = aside.sample(watch, settings.drawn_by());
 
         let share = Share::of(device.as_ref());
         let mut begin = |share: Share| {

@@ -288,6 +288,7 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::ImageSet;
     use crate::run_files::{ANIMATION, METRICS};
 
     #[test]
@@ -379,10 +380,10 @@ mod tests {
         // The last file of a GAN says nothing of a classifier.
         folder.write(ANIMATION, b"").unwrap();
         assert!(!folder.is_finished());
-        folder.save_result(None, 3).unwrap();
+        folder.save_result(3, &ImageSet::default(), None).unwrap();
         assert!(advice().ends_with("Remove it: the run is finished, and its model is best.safetensors"));
         folder.check_finished().unwrap();
-        folder.save_result(None, 4).unwrap();
+        folder.save_result(4, &ImageSet::default(), None).unwrap();
         let refused = folder.check_finished().unwrap_err().to_string();
         assert!(refused.contains("it is of epoch 3, but the best epoch so far is 4"), "{refused}");
     }

@@ -157,7 +157,7 @@ impl Run<'_> {
         let _lock = self.folder.lock()?;
         self.folder.clean();
         let settings = self.settings.clone();
-        let (train, validation) = self.data.train.split(settings.validation, u64::from(settings.seed))?;
+        let (train, validation) = settings.split(&self.data.train)?;
         let origin = self.origin()?;
         let mut store = Store::default();
         let (architecture, data) = (&self.architecture, &self.data);
@@ -222,6 +222,9 @@ impl Run<'_> {
         let parameters = course.classifier.learner.inference_parameters();
         parameters.send(run.device, &best.values("", &parameters)?)?;
         let set = &run.data.test;
+        if let Some(warning) = run.folder.tested_on_others(set) {
+            (run.report)(Event::Warning(warning));
+        }
         let test = match &mut test {
             Some(test) => {
                 test.upload(run.device, set)?;
@@ -229,7 +232,7 @@ impl Run<'_> {
             }
             None => None,
         };
-        run.folder.save_result(test.as_ref(), best_epoch)?;
+        run.folder.save_result(best_epoch, set, test.as_ref())?;
         run.folder.forget_previous();
         Ok(Outcome::Finished { test, best_epoch, epochs, seconds: started.elapsed().as_secs_f64() })
     }

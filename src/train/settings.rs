@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::learner::Method;
 use super::schedule::Schedule;
 use super::{Epochs, TrainError};
-use crate::data::{ImageSet, Reading};
+use crate::data::{DataError, ImageSet, Reading};
 use crate::models::{Augmentation, OptimizerName, Recipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
 
@@ -98,6 +98,11 @@ pub struct Settings {
     pub precision: Precision,
     /// Training images set aside to choose the best epoch by; 0 for none.
     pub validation: usize,
+    /// The seed by which those images are drawn; the run's own if absent. For a run that starts from a model of the same
+    /// images it should be the one by which that drew them, as `inkgrad train` has it: the model has learned from the
+    /// others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_seed: Option<u32>,
     /// Epochs without a better validation accuracy before the run stops; 0 for never.
     pub patience: usize,
     /// How many models of every epoch are kept in the run's folder, besides the one before the first step; 0 for none
@@ -172,6 +177,7 @@ impl Settings {
             average: recipe.average.unwrap_or(0.0),
             precision: Precision::F32,
             validation: recipe.validation.unwrap_or(0),
+            validation_seed: None,
             patience: recipe.patience.unwrap_or(0),
             snapshots: 0,
             augment: recipe.augment.unwrap_or_default(),
@@ -247,6 +253,19 @@ impl Settings {
     /// Refuses an augmentation that a new run on the images of a set cannot have.
     pub fn check_images(&self, set: &ImageSet) -> Result<(), TrainError> {
         refuse(self.augment.problem_with(set))
+    }
+
+    /// The seed by which the images to validate on are drawn.
+    pub(crate) fn drawn_by(&self) -> u64 {
+        u64::from(self.validation_seed.unwrap_or(self.seed))
+    }
+
+    /// Splits a run's images into those to train with and those to validate on.
+    ///
+    /// # Errors
+    /// As [`ImageSet::split`].
+    pub fn split(&self, set: &ImageSet) -> Result<(ImageSet, ImageSet), DataError> {
+        set.split(self.validation, self.drawn_by())
     }
 
     /// Images in an epoch of a set of so many: all of them, and in an extended set each at all of its places.

@@ -459,6 +459,56 @@ fn a_run_goes_on_with_its_data_moved_and_refuses_other_data() {
     place.refused("train --resume runs/0001-dense --data moved", &["cannot be resumed", "digest"]);
 }
 
+#[test]
+fn a_run_that_is_tested_again_on_other_images_says_so() {
+    let place = Place::with_digits(300, 50);
+    place.works(&format!("{DENSE} --epochs 1"));
+    place.works(&format!("{DENSE} --epochs 1 --members 2"));
+    let [run, several] = ["runs/0001-dense", "runs/0002-dense-ensemble"];
+    let told = |run: &str, counts: &str| {
+        let said = place.works(&format!("train --resume {run} --quiet"));
+        let words = format!("warning: the test images are not those that {run} was tested on before: {counts}\n");
+        assert_eq!(said.err.matches("test images are not").count(), said.err.matches(&words).count(), "{said:#?}");
+        said.err.matches(&words).count()
+    };
+    assert_eq!([run, several].map(|run| told(run, "")), [0, 0]);
+    place.digits("data", 300, 40);
+    assert_eq!([run, several].map(|run| told(run, "40 images, 50 then")), [1, 1]);
+    assert_eq!([run, several].map(|run| told(run, "")), [0, 0]);
+    // As many, of which one is another; the checkpoint is gone.
+    let images = format!("data/{}", NAMES[2]);
+    let mut changed = place.read(&images);
+    changed[1000] ^= 1;
+    place.write(&images, changed);
+    std::fs::remove_file(place.path(&format!("{run}/last.safetensors"))).unwrap();
+    assert_eq!(told(run, "40 images, 40 then"), 1);
+    // Results of versions before this do not say what was tested on.
+    let result = format!("{run}/result.toml");
+    let lines: Vec<String> = place.text(&result).lines().map(|line| format!("{line}\n")).collect();
+    place.write(&result, lines.iter().filter(|line| !line.starts_with("test_digest")).cloned().collect::<String>());
+    place.digits("data", 300, 50);
+    assert_eq!(told(run, ""), 0);
+    assert!(place.text(&result).contains("test_images = 50\ntest_digest = "));
+}
+
+#[test]
+fn a_run_whose_test_images_are_gone_is_refused_with_that_as_the_reason() {
+    let place = Place::with_digits(300, 50);
+    place.works(&format!("{DENSE} --epochs 1"));
+    for name in &NAMES[2..] {
+        std::fs::remove_file(place.path(&format!("data/{name}"))).unwrap();
+    }
+    let reason = "it began with test images of their own, and data has none now, so that 30 images to train with would";
+    place.refused("train --resume runs/0001-dense", &["not those it began with", reason, "put the test images back"]);
+    // Other images to train with are another reason.
+    place.digits("data", 310, 0);
+    for name in &NAMES[2..] {
+        std::fs::remove_file(place.path(&format!("data/{name}"))).unwrap();
+    }
+    let said = place.run("train --resume runs/0001-dense");
+    assert!(said.code == Some(1) && !said.err.contains("of their own"), "{said:#?}");
+}
+
 // Mistakes, each answered with a clear error and nothing written.
 
 #[test]

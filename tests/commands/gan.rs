@@ -33,6 +33,7 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
         "last.safetensors",
         "losses.csv",
         "measures.csv",
+        "result.toml",
         "snapshots",
         "snapshots.gif",
         "test.csv",
@@ -93,7 +94,7 @@ fn a_gan_that_is_finished_is_said_to_be_and_one_that_was_killed_in_its_last_meas
         .refused(resume, &["measures.csv: cannot be resumed: it has no best epoch, but best.safetensors is of epoch "]);
     place.write(&measures, rows);
     std::fs::remove_file(place.path(&format!("{run}/snapshots.gif"))).unwrap();
-    // A classifier's last file says nothing of it.
+    // The file that a classifier's run writes last says nothing of it.
     place.write(&format!("{run}/result.toml"), "");
     assert!(!is_complete());
 
@@ -123,6 +124,21 @@ fn a_gan_goes_on_with_its_own_losses_and_settings_wherever_its_data_are() {
     place.refused(resume, &["if they are elsewhere now, say where with --data"]);
     place.works(&format!("{resume} --data moved"));
     place.works(resume);
+}
+
+#[test]
+fn a_gan_that_is_measured_again_by_other_test_images_says_so() {
+    let place = place();
+    place.works("train tiny.toml --data data --device cpu --epochs 1 --quiet");
+    let (resume, result) = ("train --resume runs/0001-tiny --quiet", "runs/0001-tiny/result.toml");
+    assert!(place.text(result).starts_with("best_epoch = 1\ntest_images = 200\ntest_digest = "));
+    place.digits("data", 400, 150);
+    let told = || place.works(resume).err.matches("runs/0001-tiny was tested on before: 150 images, 200 then").count();
+    assert_eq!([told(), told()], [1, 0]);
+    for name in &NAMES[2..] {
+        std::fs::remove_file(place.path(&format!("data/{name}"))).unwrap();
+    }
+    place.refused(resume, &["not those it began with", "it began with test images of their own"]);
 }
 
 #[test]

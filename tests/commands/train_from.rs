@@ -36,6 +36,67 @@ fn a_model_that_is_trained_further_begins_where_it_was_and_keeps_its_normalizati
 }
 
 #[test]
+fn a_model_that_is_trained_further_is_validated_on_the_images_that_it_was_validated_on() {
+    let place = Place::with_digits(600, 50);
+    place.digits("more", 700, 50);
+    place.works("train dense --data data --epochs 20 --validation 100 --device cpu -q");
+    // The weights stay as they were, so the same images give the same accuracy. Those that were learned from are known.
+    let further = |run: &str, flags: &str| {
+        let still = "--data data --epochs 1 --learning-rate 1e-30 --optimizer sgd --device cpu -q";
+        let said = place.works(&format!("train --from runs/{run} {still} {flags}"));
+        said.err.lines().filter(|line| line.contains("validation images")).map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!(further("0001-dense", "--validation 100 --seed 1"), [""; 0]);
+    assert_eq!(further("0002-dense", "--validation 100 --seed 2"), [""; 0]);
+    assert_eq!(further("0001-dense", "--validation 100 --seed 3 --members 2"), [""; 0]);
+    let best = |run: &str| ModelFile::load(place.path(&format!("runs/{run}/best.safetensors"))).unwrap();
+    let accuracy = |run: &str| best(run).metadata["validation_accuracy"].clone();
+    for run in ["0002-dense", "0003-dense", "0004-dense-ensemble/1", "0004-dense-ensemble/2"] {
+        assert_eq!(accuracy(run), accuracy("0001-dense"), "{run}");
+        assert!(place.text(&format!("runs/{run}/config.toml")).contains("validation_seed = 0\n"));
+    }
+    assert!(!place.text("runs/0001-dense/config.toml").contains("validation_seed"));
+    // As if it had been killed before its first checkpoint.
+    let before = best("0002-dense");
+    for file in place.names("runs/0002-dense") {
+        if !["config.toml", "architecture.toml", "from.safetensors"].contains(&file.as_str()) {
+            std::fs::remove_file(place.path(&format!("runs/0002-dense/{file}"))).unwrap();
+        }
+    }
+    place.works("train --resume runs/0002-dense -q");
+    assert!(best("0002-dense") == before);
+    // Other images say nothing of these.
+    let said = place.works("train --from runs/0001-dense --data more --validation 100 --device cpu --dry-run");
+    assert!(!said.out.contains("validation_seed") && !said.err.contains("validation images"), "{said:#?}");
+}
+
+#[test]
+fn validation_images_that_the_model_was_trained_on_are_counted_once_a_command() {
+    let place = Place::with_digits(600, 50);
+    let flags = "--data data --epochs 1 --batch 50 --device cpu -q";
+    place.works(&format!("train dense --validation 100 {flags}"));
+    place.works(&format!("train dense --validation 0 {flags}"));
+    let told = |from: &str, more: &str| {
+        let said = place.works(&format!("train --from runs/{from} {flags} {more}"));
+        said.err.lines().filter(|line| line.contains("validation images")).map(String::from).collect::<Vec<_>>()
+    };
+    let of = |known: &str, run: &str| {
+        format!(
+            "warning: {known} validation images were among those that runs/{run}/best.safetensors was trained on, so \
+             validation accuracy may be too high"
+        )
+    };
+    let remedy = "; none would be with --validation 100";
+    assert_eq!(told("0001-dense", "--validation 150 --members 2"), [of("50 of the 150", "0001-dense") + remedy]);
+    assert_eq!(told("0002-dense", "--validation 90"), [of("90 of the 90", "0002-dense")]);
+    assert_eq!(told("0002-dense", "--validation 0"), [""; 0]);
+    // What was learned from before is not forgotten, and not said again where a run only goes on.
+    assert_eq!(told("0004-dense", "--validation 90"), [of("90 of the 90", "0004-dense")]);
+    let resumed = place.works("train --resume runs/0004-dense -q");
+    assert!(!resumed.err.contains("validation images"), "{resumed:#?}");
+}
+
+#[test]
 fn a_run_from_a_model_is_named_after_its_network_and_not_after_its_file() {
     let place = Place::with_digits(200, 50);
     place.write("my.toml", "layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\nepochs = 1\n");

@@ -69,7 +69,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 15] = [
     ".lock",
     "architecture.toml",
     "best.safetensors",
@@ -78,6 +78,7 @@ const FILES: [&str; 14] = [
     "last.safetensors",
     "losses.csv",
     "measures.csv",
+    "result.toml",
     "snapshots.gif",
     "snapshots/0000.png",
     "snapshots/0001.png",

@@ -431,6 +431,9 @@ impl Loop<'_> {
     /// The test set is touched here, once, with the generator that measurements chose.
     fn test(&mut self) -> Result<Option<Measures>, TrainError> {
         let Some(quality) = self.quality.take() else { return Ok(None) };
+        if let Some(warning) = self.run.folder.tested_on_others(&self.run.data.test) {
+            (self.run.report)(GanEvent::Warning(warning));
+        }
         let best = self.run.folder.load_best()?;
         let parameters = self.steps.generator.inference_parameters();
         parameters.send(self.run.device, &best.values(PREFIX, &parameters)?)?;
@@ -442,6 +445,7 @@ impl Loop<'_> {
         let measures = quality.measure(self.run.device, &generated)?;
         let text = format!("{}\n{}\n", Measures::csv_header(&data.class_names), measures.csv());
         self.run.folder.write(TEST, text.as_bytes())?;
+        self.run.folder.save_result(best.number(EPOCH)?, &self.run.data.test, None)?;
         Ok(Some(measures))
     }
 
