@@ -108,6 +108,9 @@ impl App {
                 self.shared.remembered.panel = panel;
             }
         }
+        if let Some(train) = &mut self.train {
+            train.listen(&mut self.shared);
+        }
         egui::Panel::top("top").show(ui, |ui| self.top(ui));
         egui::Panel::bottom("bottom").show(ui, |ui| self.bottom(ui));
         egui::CentralPanel::default_margins().show(ui, |ui| match self.shared.remembered.panel {
