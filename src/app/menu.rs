@@ -81,14 +81,10 @@ impl Menu {
     /// Looks again for generators. It looks into every file, so it is called only where generators are listed.
     pub fn look_for_generators(&mut self) {
         self.refresh();
-        let draws = |name: &&(&str, &[u8])| ModelFile::shipped(name.0).is_ok_and(|file| file.is_gan());
-        let entry = |(name, _): &(&str, &[u8])| Entry { name: (*name).into(), path: (*name).into() };
-        let promises = |entry: &&Entry| match entry.path.is_dir() {
-            true => ModelFile::promises_gan(&Folder::best_of(&entry.path)),
-            false => ModelFile::promises_gan(&entry.path),
-        };
-        let shipped = SHIPPED.iter().filter(draws).map(entry).collect();
-        self.generators = [shipped, self.found.iter().filter(promises).cloned().collect()];
+        let shipped = SHIPPED.iter().map(|(name, _)| Entry { name: (*name).into(), path: (*name).into() });
+        let draws = |entry: &Entry| is_generator(&entry.path);
+        self.generators =
+            [shipped.filter(draws).collect(), self.found.iter().filter(|entry| draws(entry)).cloned().collect()];
     }
 
     /// The name that the menu gives a path.
@@ -112,16 +108,33 @@ pub fn is_model(path: &Path) -> bool {
     }
 }
 
+/// Whether a model is a generator, as far as the first bytes of its file tell.
+pub fn is_generator(path: &Path) -> bool {
+    match path.to_str().and_then(|name| ModelFile::shipped(name).ok()) {
+        Some(shipped) => shipped.is_gan(),
+        None if path.is_dir() => ModelFile::promises_gan(&Folder::best_of(path)),
+        None => ModelFile::promises_gan(path),
+    }
+}
+
 /// The run that a snapshot's path belongs to, and the step.
 pub fn snapshot(path: &Path) -> Option<(&Path, usize)> {
     let folder = path.parent().filter(|folder| folder.ends_with(SNAPSHOTS))?;
     Some((folder.parent()?, path.file_stem()?.to_str()?.parse().ok()?))
 }
 
-/// Loads a model from any file that the menu lists; files of other programs are imported.
+/// Loads a model of either kind.
 ///
 /// # Errors
-/// What is wrong with the file, in words; a generator is none of these models.
+/// What is wrong with the file, in words.
+pub fn load_any(path: &Path) -> Result<ModelFile, String> {
+    if is_generator(path) { ModelFile::open(path).map_err(|error| error.to_string()) } else { load(path) }
+}
+
+/// Loads a classifier from any file that the menu lists; files of other programs are imported.
+///
+/// # Errors
+/// What is wrong with the file, in words; a generator reads nothing.
 pub fn load(path: &Path) -> Result<ModelFile, String> {
     if is_foreign_name(path) {
         let imported = interchange::import(path, None, &Wishes::default()).map_err(|error| error.to_string())?;

@@ -23,7 +23,7 @@ mod theme;
 mod train;
 pub mod worker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Sender};
@@ -46,7 +46,7 @@ const LAST_WORDS: Duration = Duration::from_secs(4);
 /// What the window is opened with.
 pub struct Options {
     pub choice: Choice,
-    /// Used instead of the model that was open last time.
+    /// Used instead of the classifier, or the generator, that was open last time.
     pub model: Option<PathBuf>,
     /// The folder whose models are listed.
     pub models: PathBuf,
@@ -71,7 +71,12 @@ impl App {
     pub fn new(ctx: &egui::Context, options: Options) -> App {
         let mut remembered = options.memory.load();
         if let Some(model) = &options.model {
-            remembered.model = Some(crate::models::lasting(model));
+            let path = Some(crate::models::lasting(model));
+            if menu::is_generator(model) {
+                (remembered.generator, remembered.panel) = (path, Panel::Dream);
+            } else {
+                remembered.model = path;
+            }
         }
         theme::apply(ctx, remembered.theme);
         let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
@@ -102,6 +107,9 @@ impl App {
             if ui.input_mut(|input| input.consume_key(Modifiers::NONE, key)) {
                 self.shared.remembered.panel = panel;
             }
+        }
+        if let Some(train) = &mut self.train {
+            train.listen(&mut self.shared);
         }
         egui::Panel::top("top").show(ui, |ui| self.top(ui));
         egui::Panel::bottom("bottom").show(ui, |ui| self.bottom(ui));
@@ -154,7 +162,7 @@ impl App {
                 None => "none".into(),
             };
             if let Some(path) = draw::models(ui, shared, "Model", &selected, 150.0) {
-                shared.open(&path);
+                self.open_model(&path);
             }
             let is_beside = ui.available_size_before_wrap().x >= self.aside_width;
             if is_beside {
@@ -260,10 +268,20 @@ impl App {
         if let Source::Files(files) = &source
             && let Some(model) = files.iter().find(|file| menu::is_model(file))
         {
-            self.shared.open(model);
+            self.open_model(model);
             return Ok(());
         }
         self.dropped.read(source, ctx.clone())
+    }
+
+    /// Begins to open a model: a generator draws, in its own panel, and all others read.
+    fn open_model(&mut self, path: &Path) {
+        if menu::is_generator(path) {
+            self.shared.remembered.panel = Panel::Dream;
+            self.dream.open(path);
+        } else {
+            self.shared.open(path);
+        }
     }
 
     /// Lets the threads finish writing what they were asked to; called at the end, and by tests. Returns why something

@@ -1,5 +1,5 @@
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -262,7 +262,10 @@ fn what_the_model_before_was_asked_is_not_asked_of_one_with_fewer_classes() {
     of_three_classes(&path);
     let mut reader = reader(1000);
     // Both requests are there before the thread gets to either.
-    reader.send(Box::new(|_| std::thread::sleep(Duration::from_millis(200))));
+    reader.send(Box::new(|_| {
+        std::thread::sleep(Duration::from_millis(200));
+        false
+    }));
     reader.open(&path);
     reader.ask(Question { wanted: Wanted { saliency: Some(7), ..Wanted::default() }, ..one() });
     opened(&mut reader);
@@ -295,10 +298,39 @@ fn errands_are_done_one_after_another() {
     let done = Arc::new(Mutex::new(Vec::new()));
     for i in 0..5 {
         let done = Arc::clone(&done);
-        reader.send(Box::new(move |reading| done.lock().unwrap().push((i, reading.look.class_names().len()))));
+        let mut turns = 3;
+        reader.send(Box::new(move |reading| {
+            turns -= 1;
+            done.lock().unwrap().push((i, reading.look.class_names().len()));
+            turns > 0
+        }));
     }
-    while done.lock().unwrap().len() < 5 {
+    while done.lock().unwrap().len() < 15 {
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(*done.lock().unwrap(), [(0, 10), (1, 10), (2, 10), (3, 10), (4, 10)]);
+    let wanted: Vec<_> = (0..5).flat_map(|i| [(i, 10); 3]).collect();
+    assert_eq!(*done.lock().unwrap(), wanted);
+}
+
+#[test]
+fn a_question_is_answered_between_two_turns_of_an_errand() {
+    let mut reader = reader(1000);
+    let (turns, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (of_errand, is_over) = (Arc::clone(&turns), Arc::clone(&enough));
+    reader.send(Box::new(move |_| {
+        of_errand.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(1));
+        !is_over.load(Ordering::Relaxed)
+    }));
+    // The errand goes on after each answer.
+    for _ in 0..2 {
+        assert_eq!(ask(&mut reader), 1);
+        let before = turns.load(Ordering::Relaxed);
+        let began = Instant::now();
+        while turns.load(Ordering::Relaxed) < before + 3 {
+            assert!(began.elapsed() < Duration::from_secs(30), "the errand has no turn");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    enough.store(true, Ordering::Relaxed);
 }

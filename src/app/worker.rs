@@ -51,8 +51,9 @@ pub struct File {
 }
 
 /// Something the user asks for that takes longer than an answer. Errands are run one after another, between two
-/// questions; those for a model that is gone are dropped.
-pub type Errand<M> = Box<dyn FnOnce(&mut M) + Send>;
+/// questions; those for a model that is gone are dropped. It works in turns, as no question is answered during one, and
+/// returns whether it is to have another turn.
+pub type Errand<M> = Box<dyn FnMut(&mut M) -> bool + Send>;
 
 struct Mail<M: Model> {
     open: Option<PathBuf>,
@@ -203,7 +204,7 @@ struct Open<M> {
     model: M,
 }
 
-/// The thread's loop: it opens models first, then answers questions, then runs errands.
+/// The thread's loop: it opens models first, then answers questions, then gives the first errand a turn.
 fn serve<M: Model>(post: &Post<Mail<M>>, opener: &Opener, wake: &impl Fn()) {
     let mut open: Option<Open<M>> = None;
     let mut number = 0;
@@ -245,10 +246,12 @@ fn serve<M: Model>(post: &Post<Mail<M>>, opener: &Opener, wake: &impl Fn()) {
                 };
                 post.send(|mail| mail.answer = Some(answer));
             }
-        } else if let Some(errand) = mail.errands.pop_front() {
+        } else if let Some(mut errand) = mail.errands.pop_front() {
             drop(mail);
-            if let Some(Open { model, .. }) = &mut open {
-                errand(model);
+            if open.as_mut().is_some_and(|Open { model, .. }| errand(model)) {
+                // It has nothing to show yet.
+                post.mail().errands.push_front(errand);
+                continue;
             }
         }
         wake();

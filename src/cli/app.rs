@@ -8,8 +8,8 @@ use crate::device;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The classifier that reads the digits: a trained model's name, a file or a run's folder [default: the last
-    /// one used, initially best]
+    /// The classifier that reads the digits, or a generator that draws them: a trained model's name, a file or a run's
+    /// folder [default: the last ones used, initially best and gan]
     model: Option<PathBuf>,
     /// Folder whose models are listed: model files, runs, and Keras and ONNX models
     #[arg(long, value_name = "DIR", default_value = "runs")]
@@ -22,7 +22,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(model) = &args.model {
         // A wrong name is reported where it was typed.
-        app::menu::load(model).map_err(anyhow::Error::msg)?;
+        app::menu::load_any(model).map_err(anyhow::Error::msg)?;
     }
     // The window opens the device again, in a thread for each network that reads.
     let (choice, _) = super::trusted(device::find(&args.device)?, &args.device)?;

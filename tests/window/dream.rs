@@ -1,6 +1,6 @@
 //! The panel where a generator draws, used as a person would use it: by the names of its controls.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use eframe::egui::Role;
@@ -8,25 +8,31 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use inkgrad::app::{App, Memory, Options, Panel, Remembered, Theme};
 use inkgrad::device::Choice;
+use inkgrad::models::ModelFile;
 use tempfile::TempDir;
 
 /// The window with the Dream panel open.
 fn window(size: [f32; 2], theme: Theme) -> (Harness<'static>, TempDir) {
     let folder = TempDir::new().unwrap();
+    let remembered = Remembered { panel: Panel::Dream, theme, ..Remembered::default() };
+    (within(&folder, &remembered, None, size), folder)
+}
+
+/// The window in a folder, opened with a model.
+fn within(folder: &TempDir, remembered: &Remembered, model: Option<PathBuf>, size: [f32; 2]) -> Harness<'static> {
     let memory = Memory { folder: Some(folder.path().to_owned()) };
-    memory.save(&Remembered { panel: Panel::Dream, theme, ..Remembered::default() }).unwrap();
+    memory.save(remembered).unwrap();
     let models = folder.path().join("runs");
-    let mut options = Some(Options { choice: Choice::Cpu, model: None, models, memory });
+    let mut options = Some(Options { choice: Choice::Cpu, model, models, memory });
     let mut app = None;
-    let harness = Harness::builder().with_size(size).build_ui(move |ui| {
+    Harness::builder().with_size(size).build_ui(move |ui| {
         if let Some(options) = options.take() {
             app = Some(App::new(ui.ctx(), options));
         }
         if let Some(app) = &mut app {
             app.show(ui);
         }
-    });
-    (harness, folder)
+    })
 }
 
 fn count(harness: &Harness, said: &str) -> usize {
@@ -70,6 +76,40 @@ fn a_class_that_is_chosen_is_drawn_and_the_judge_reads_it() {
     until(&mut harness, "a way", |harness| count(harness, "Picture ") == 16);
     // Nothing is left to do.
     harness.run();
+}
+
+#[test]
+fn a_generator_that_the_window_is_opened_with_draws_whatever_panel_was_open() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("mine.safetensors");
+    ModelFile::shipped("gan").unwrap().save(&path).unwrap();
+    for (model, name) in [(path, "mine.safetensors"), ("gan".into(), "gan")] {
+        let remembered = Remembered { panel: Panel::Draw, ..Remembered::default() };
+        let mut harness = within(&folder, &remembered, Some(model), [1024.0, 700.0]);
+        until(&mut harness, "a grid of zeros", |harness| count(harness, "Read as 0") >= 20);
+        assert_eq!(harness.get_by_label("Generator").accesskit_node().value().as_deref(), Some(name));
+    }
+}
+
+#[test]
+fn a_generator_is_taken_on_the_command_line_and_one_that_is_cut_off_is_refused_there() {
+    if !cfg!(target_os = "linux") {
+        eprintln!("skipped: there is always a display here");
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("cut-off.safetensors");
+    let whole = ModelFile::shipped("gan").unwrap().to_bytes(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    for (model, problem) in [(Path::new("gan"), "no window can be opened"), (&path, "cut-off.safetensors")] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_inkgrad"));
+        for name in ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"] {
+            command.env_remove(name);
+        }
+        let said = command.args(["app", "--device", "cpu"]).arg(model).output().unwrap();
+        let text = String::from_utf8_lossy(&said.stderr);
+        assert!(text.contains(problem) && said.status.code() == Some(1), "{text}");
+    }
 }
 
 #[test]

@@ -125,6 +125,30 @@ fn a_model_or_a_run_that_is_dropped_reads_what_is_drawn() {
 }
 
 #[test]
+fn a_generator_or_the_run_of_one_that_is_dropped_draws_in_dream_and_the_same_model_reads_on() {
+    let mut window = Window::open("fast");
+    let [file, run] = ["elsewhere/mine.safetensors", "0001-gan"].map(|name| window.folder.path().join(name));
+    for path in [&file, &run.join("best.safetensors")] {
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        ModelFile::shipped("gan").unwrap().save(path).unwrap();
+    }
+    for path in [file, run] {
+        window.key(Key::F1);
+        window.harness.input_mut().dropped_files = vec![Arc::new(Dropped(path.clone()))];
+        let name = path.file_name().unwrap().to_str().unwrap();
+        window.until("it draws", |window| chosen(window).as_deref() == Some(name) && window.has("read as asked"));
+        assert_eq!(window.app().shared().remembered.generator, Some(path));
+    }
+    assert!(window.app().shared().messages().is_empty());
+    window.until_reading("fast");
+}
+
+/// The generator that the panel shows.
+fn chosen(window: &Window) -> Option<String> {
+    window.harness.query_by_label("Generator")?.accesskit_node().value()
+}
+
+#[test]
 fn a_picture_that_is_kept_comes_back_as_the_picture_that_it_was() {
     let mut window = Window::open("dense");
     let set = inkgrad::data::mnist::embedded().unwrap().test;

@@ -283,6 +283,22 @@ fn what_will_not_do_is_a_message_and_it_can_be_started_again() {
 }
 
 #[test]
+fn that_a_run_is_done_or_has_failed_is_told_in_any_panel_and_shown_in_its_own() {
+    let mut window = open();
+    for (rate, told, shown) in
+        [("0.01", "Train: the run is done", "Done"), ("1e30", "Train: The loss stopped being a finite number", "Ended")]
+    {
+        set(&mut window, "Learning rate", rate);
+        click(&mut window, "Start");
+        window.key(Key::F1);
+        window.until("it is told", |window| window.has(told));
+        window.key(Key::F4);
+        until_shown(&mut window, shown);
+        assert!(!window.has(told));
+    }
+}
+
+#[test]
 fn nothing_is_repainted_while_nothing_happens() {
     let mut window = open();
     click(&mut window, "Start");

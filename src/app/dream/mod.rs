@@ -32,6 +32,8 @@ const CONTROLS: std::ops::RangeInclusive<f32> = 330.0..=460.0;
 
 pub struct Dream {
     engine: Option<Engine>,
+    /// A generator that is to be opened once the panel is shown.
+    chosen: Option<PathBuf>,
     /// Set once a generator is open.
     wish: Option<Wish>,
     asked: Option<Wish>,
@@ -51,6 +53,7 @@ impl Default for Dream {
     fn default() -> Dream {
         Dream {
             engine: None,
+            chosen: None,
             wish: None,
             asked: None,
             atlas: Atlas::default(),
@@ -88,15 +91,23 @@ impl Dream {
         self.ask();
     }
 
+    /// Has another generator draw, once the panel is shown.
+    pub fn open(&mut self, path: &Path) {
+        self.chosen = Some(path.to_owned());
+    }
+
     /// Takes in what the thread has done since the last frame; the first call starts the thread.
     fn poll(&mut self, shared: &mut Shared) {
         let engine = self.engine.get_or_insert_with(|| {
             shared.menu.look_for_generators();
+            let usual = shared.remembered.generator.clone().unwrap_or(MODEL.into());
+            self.chosen.get_or_insert(usual);
             let ctx = shared.ctx.clone();
-            let mut engine = Engine::start(shared.choice.clone(), move || ctx.request_repaint());
-            engine.open(shared.remembered.generator.as_deref().unwrap_or(Path::new(MODEL)));
-            engine
+            Engine::start(shared.choice.clone(), move || ctx.request_repaint())
         });
+        if let Some(path) = self.chosen.take() {
+            engine.open(&path);
+        }
         let news = engine.poll();
         let mut problems = engine.take_problems();
         problems.extend(self.saver.poll());

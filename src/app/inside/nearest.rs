@@ -15,7 +15,7 @@ use crate::infer::look::{Look, Neighbours};
 const SHOWN: usize = 8;
 /// And how many side by side.
 const ROW: usize = 4;
-/// How long the thread works on it before it looks for other questions.
+/// How long the thread works on it before it tells how far it has come; questions are answered meanwhile.
 const TURN: std::time::Duration = std::time::Duration::from_millis(80);
 
 /// What the thread that knows the network has found out; never locked for long.
@@ -127,10 +127,16 @@ impl Nearest {
         }
         self.asked = key;
         let (known, index, busy) = (Arc::clone(&self.known), Arc::clone(&self.index), Arc::clone(&self.busy));
+        let mut began = None;
         reader.send(Box::new(move |reading| {
+            let began = *began.get_or_insert_with(Instant::now);
             let mut index = lock(&index);
-            if !complete && let Err(problem) = advance(&known, &mut index, &mut reading.look) {
-                lock(&known).problem = Some(problem);
+            if !complete {
+                match advance(&known, &mut index, &mut reading.look) {
+                    Ok(is_more) if is_more && began.elapsed() < TURN => return true,
+                    Ok(_) => {}
+                    Err(problem) => lock(&known).problem = Some(problem),
+                }
             }
             if let (Some(index), Some(key)) = (&*index, key) {
                 let nearest = index.nearest(&features, SHOWN);
@@ -139,6 +145,7 @@ impl Nearest {
                 known.of = Some(key);
             }
             *lock(&busy) = false;
+            false
         }));
     }
 }
@@ -150,7 +157,8 @@ fn is_of_digits(class_names: &[String]) -> bool {
     names == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
 }
 
-fn advance(known: &Mutex<Known>, index: &mut Option<Neighbours>, look: &mut Look) -> Result<(), String> {
+/// Looks at the next few digits; returns whether there are more.
+fn advance(known: &Mutex<Known>, index: &mut Option<Neighbours>, look: &mut Look) -> Result<bool, String> {
     let index = match index {
         Some(index) => index,
         None => {
@@ -163,11 +171,10 @@ fn advance(known: &Mutex<Known>, index: &mut Option<Neighbours>, look: &mut Look
             index.insert(Neighbours::begin(look, set).map_err(|error| error.to_string())?)
         }
     };
-    let began = Instant::now();
-    while began.elapsed() < TURN && index.advance(look).map_err(|error| error.to_string())? {}
+    let is_more = index.advance(look).map_err(|error| error.to_string())?;
     let mut known = lock(known);
     (known.done, known.total) = (index.done(), index.total());
-    Ok(())
+    Ok(is_more)
 }
 
 #[cfg(test)]

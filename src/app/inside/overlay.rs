@@ -8,8 +8,10 @@ use eframe::egui::{self, Rect, Stroke, Ui, vec2};
 use super::layers::Unit;
 use crate::app::paint::{self, Picture};
 use crate::app::post::lock;
-use crate::app::reader::Reader;
-use crate::infer::look::Anatomy;
+use crate::app::reader::{Reader, Reading};
+use crate::app::worker::Errand;
+use crate::infer::InferError;
+use crate::infer::look::{Anatomy, Look, Occlusion};
 
 /// Covered patches are 5 of 28 pixels wide and high, and one pixel apart.
 const PATCH: usize = 5;
@@ -54,7 +56,8 @@ type Found = Result<(Key, Vec<f32>), String>;
 pub struct Overlay {
     pub picture: Picture,
     shown: Option<(Over, Key)>,
-    asked: Option<Key>,
+    /// What is to be covered; a pass over anything else is given up.
+    covered: Arc<Mutex<Option<Key>>>,
     occluded: Arc<Mutex<Option<Found>>>,
 }
 
@@ -84,17 +87,9 @@ impl Overlay {
                 }
             }
             Over::Occlusion => {
-                if self.asked != Some(key) {
-                    self.asked = Some(key);
-                    let bytes: Vec<u8> = pass.picture.iter().map(|x| (x * 255.0 + 0.5) as u8).collect();
-                    let occluded = Arc::clone(&self.occluded);
-                    let patch = (side * PATCH / 28).max(1);
-                    let stride = (side / 28).max(1);
-                    reader.send(Box::new(move |reading| {
-                        let falls = reading.look.occlusion(&bytes, class, patch, stride);
-                        let falls = falls.map(|falls| (key, falls)).map_err(|error| error.to_string());
-                        *lock(&occluded) = Some(falls);
-                    }));
+                if lock(&self.covered).replace(key) != Some(key) {
+                    let picture = pass.picture.iter().map(|x| (x * 255.0 + 0.5) as u8).collect();
+                    reader.send(self.covering(key, picture, side));
                 }
                 let found = lock(&self.occluded).take();
                 match found {
@@ -112,10 +107,36 @@ impl Overlay {
         None
     }
 
+    /// Covers a picture part by part, unless something else is to be covered meanwhile.
+    fn covering(&self, key: Key, picture: Vec<u8>, side: usize) -> Errand<Reading> {
+        let (covered, occluded) = (Arc::clone(&self.covered), Arc::clone(&self.occluded));
+        let (patch, stride) = ((side * PATCH / 28).max(1), (side / 28).max(1));
+        let mut pass = None;
+        let mut advance = move |look: &mut Look| -> Result<Option<Vec<f32>>, InferError> {
+            let pass = match &mut pass {
+                Some(pass) => pass,
+                None => pass.insert(Occlusion::begin(look, &picture, key.2, patch, stride)?),
+            };
+            Ok(if pass.advance(look)? { None } else { Some(pass.falls()) })
+        };
+        Box::new(move |reading| {
+            if *lock(&covered) != Some(key) {
+                return false;
+            }
+            let found = match advance(&mut reading.look) {
+                Ok(None) => return true,
+                Ok(Some(falls)) => Ok((key, falls)),
+                Err(error) => Err(error.to_string()),
+            };
+            *lock(&occluded) = Some(found);
+            false
+        })
+    }
+
     fn clear(&mut self) {
         self.picture.clear();
         self.shown = None;
-        self.asked = None;
+        *lock(&self.covered) = None;
     }
 }
 
@@ -141,7 +162,7 @@ mod tests {
     use crate::app::reader::Question;
     use crate::device::Choice;
     use crate::device::cpu::Cpu;
-    use crate::infer::look::{FIELD, Look, Wanted};
+    use crate::infer::look::{FIELD, Wanted};
     use crate::models::ModelFile;
 
     fn until(mut holds: impl FnMut() -> bool) {
@@ -236,5 +257,27 @@ mod tests {
         until(|| lock(&overlay.occluded).is_some());
         let shown = shown(&ctx, &mut overlay, &mut reader, Over::Occlusion, 5, asked);
         assert!(shown == Some(wanted(Over::Occlusion, "dense", &question, 5)));
+    }
+
+    #[test]
+    fn a_pass_over_what_is_asked_about_no_longer_is_given_up() {
+        let (ctx, asked) = (Context::default(), Instant::now());
+        let (mut reader, mut overlay) = (Reader::start(Choice::Cpu, || {}), Overlay::default());
+        read(&mut reader, "fast", &bar(40, 3, asked));
+        // The thread gets to neither before both are asked for.
+        let gate = Arc::new(Mutex::new(()));
+        let closed = lock(&gate);
+        let theirs = Arc::clone(&gate);
+        reader.send(Box::new(move |_| {
+            drop(lock(&theirs));
+            false
+        }));
+        for class in [3, 5] {
+            assert_eq!(overlay.update(&ctx, &mut reader, Over::Occlusion, class, asked), None);
+        }
+        drop(closed);
+        until(|| lock(&overlay.occluded).is_some());
+        let found = lock(&overlay.occluded).take();
+        assert!(matches!(found, Some(Ok(((_, _, 5), _)))));
     }
 }

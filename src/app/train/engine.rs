@@ -62,6 +62,8 @@ struct Mail {
     news: News,
     /// Whether the window has been woken for the news.
     unread: bool,
+    /// Whether some of that is told in any panel.
+    urgent: bool,
 }
 
 /// The post, and the window to wake.
@@ -83,6 +85,7 @@ impl Desk {
             ended: false,
             news,
             unread: false,
+            urgent: false,
         };
         Desk { post: Post::new(mail), ctx }
     }
@@ -95,6 +98,15 @@ impl Desk {
             drop(mail);
             self.ctx.request_repaint();
         }
+    }
+
+    /// Tells what any panel tells: the window is woken, whatever else it has not read.
+    fn announce(&self, write: impl FnOnce(&mut News)) {
+        let mut mail = self.post.mail();
+        write(&mut mail.news);
+        (mail.unread, mail.urgent) = (true, true);
+        drop(mail);
+        self.ctx.request_repaint();
     }
 
     /// The thread's last word.
@@ -135,7 +147,7 @@ impl Trainer {
         let theirs = Arc::clone(&desk);
         let work = move || {
             if let Err(error) = work(&theirs, &choice, plan) {
-                theirs.tell(|news| {
+                theirs.announce(|news| {
                     news.phase = Phase::Failed;
                     news.lost = is_lost(&error) && choice.adapter().is_some();
                     news.failed = Some(in_words(&error, news.lost));
@@ -166,6 +178,12 @@ impl Trainer {
     #[cfg(test)]
     pub fn tell(&self, write: impl FnOnce(&mut News)) {
         self.desk.tell(write);
+    }
+
+    /// The same of what any panel tells.
+    #[cfg(test)]
+    pub fn announce(&self, write: impl FnOnce(&mut News)) {
+        self.desk.announce(write);
     }
 
     fn wish(&self, wish: impl FnOnce(&mut Mail)) {
@@ -216,10 +234,16 @@ impl Trainer {
         self.desk.post.mail().run
     }
 
+    /// Whether there is news that any panel tells, or there will be no more.
+    pub fn is_urgent(&self) -> bool {
+        let mail = self.desk.post.mail();
+        mail.urgent || mail.ended
+    }
+
     /// What has happened since the last call.
     pub fn news(&self) -> News {
         let mut mail = self.desk.post.mail();
-        mail.unread = false;
+        (mail.unread, mail.urgent) = (false, false);
         let phase = mail.news.phase;
         std::mem::replace(&mut mail.news, News { phase, ..News::default() })
     }
@@ -260,7 +284,7 @@ fn next(desk: &Desk, is_done: bool, stale: bool) -> Order {
         };
         if mail.news.phase != phase {
             drop(mail);
-            desk.tell(|news| news.phase = phase);
+            desk.announce(|news| news.phase = phase);
             mail = desk.post.mail();
             continue;
         }
@@ -367,7 +391,7 @@ impl Running<'_> {
                     if kept.is_ok() {
                         self.written = self.live.step();
                     }
-                    self.desk.tell(|news| news.kept = Some(kept));
+                    self.desk.announce(|news| news.kept = Some(kept));
                 }
                 Order::Single => self.steps(1).and_then(|()| self.look())?,
                 Order::Look => self.look()?,
@@ -395,7 +419,7 @@ impl Running<'_> {
         }
         // So that a full disk is not tried again at every look.
         self.spared = Instant::now();
-        self.desk.tell(|news| {
+        self.desk.announce(|news| {
             if let Ok((path, Some(before))) = &written {
                 news.moved = Some([path.clone(), before.clone()]);
             }

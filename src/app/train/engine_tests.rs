@@ -24,10 +24,7 @@ impl Watch {
 
     /// What nobody keeps goes into `spare_in`.
     fn start_in(images: usize, spare_in: Option<PathBuf>, change: impl FnOnce(&mut Settings)) -> Watch {
-        let architecture = models::builtin("dense").unwrap();
-        let mut settings = Settings { validation: 0, ..Settings::from_recipe("dense", &architecture.recipe) };
-        change(&mut settings);
-        let plan = Plan { architecture, images, settings, spare_in };
+        let plan = plan(images, spare_in, change);
         let run = Trainer::start(Choice::Cpu, plan, Pace::Full, egui::Context::default()).unwrap();
         Watch { run, all: News::default() }
     }
@@ -53,6 +50,28 @@ impl Watch {
             std::thread::sleep(Duration::from_millis(2));
             self.poll();
         }
+    }
+}
+
+fn plan(images: usize, spare_in: Option<PathBuf>, change: impl FnOnce(&mut Settings)) -> Plan {
+    let architecture = models::builtin("dense").unwrap();
+    let mut settings = Settings { validation: 0, ..Settings::from_recipe("dense", &architecture.recipe) };
+    change(&mut settings);
+    Plan { architecture, images, settings, spare_in }
+}
+
+#[test]
+fn a_window_that_does_not_read_the_steps_of_a_run_is_woken_for_its_end() {
+    let (ctx, began) = (egui::Context::default(), Instant::now());
+    let plan = plan(1000, None, |settings| settings.epochs = 10);
+    let run = Trainer::start(Choice::Cpu, plan, Pace::Full, ctx.clone()).unwrap();
+    // A frame comes only when it is asked for.
+    while !run.is_urgent() || run.news().phase != Phase::Done {
+        while !ctx.has_requested_repaint() {
+            assert!(began.elapsed() < Duration::from_secs(60), "nothing wakes the window");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = ctx.run_ui(egui::RawInput::default(), |_| {});
     }
 }
 

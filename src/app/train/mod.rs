@@ -30,6 +30,9 @@ const FORM: f32 = 236.0;
 /// Width of the pace slider with its label, which stay together.
 const PACE: f32 = 300.0;
 
+/// What messages in other panels begin with.
+const TOLD: &str = "Train: ";
+
 pub struct Train {
     choices: Choices,
     sheet: Sheet,
@@ -100,6 +103,27 @@ impl Train {
                 });
             });
         });
+    }
+
+    /// Called in every frame: tells in other panels of a run that is done, and of what went wrong. Other news waits: if it
+    /// were read, the window would be woken for what it does not show.
+    pub fn listen(&mut self, shared: &mut Shared) {
+        if shared.remembered.panel == Panel::Train {
+            // Here it is shown anyway.
+            shared.messages().retain(|message| !message.starts_with(TOLD));
+            return;
+        }
+        if !self.leaving.iter().chain(&self.run).any(Trainer::is_urgent) {
+            return;
+        }
+        let (phase, known) = (self.phase(), self.problems());
+        self.take(shared);
+        for problem in self.problems().iter().filter(|problem| !known.contains(problem)) {
+            shared.say(format!("{TOLD}{problem}"));
+        }
+        if self.phase() == Some(Phase::Done) && phase != self.phase() {
+            shared.say(format!("{TOLD}the run is done."));
+        }
     }
 
     /// Takes in what the runs have found since the last frame.
@@ -373,6 +397,33 @@ mod tests {
         train.leaving[0].tell(|news| news.now = at(2076));
         train.take(&mut shared);
         assert_eq!((train.phase(), train.sheet.step()), (Some(Phase::Running), 0));
+    }
+
+    #[test]
+    fn in_other_panels_the_end_of_a_run_is_told_once_and_its_steps_wait() {
+        let mut shared = shared();
+        let mut train =
+            Train { run: Some(Trainer::stuck(Phase::Running)), sheet: Sheet::opening(), ..Train::default() };
+        let run = train.run.as_ref().unwrap();
+        run.tell(|news| news.now = Some(Now { step: 7, ..Now::default() }));
+        train.listen(&mut shared);
+        assert_eq!((train.sheet.step(), shared.messages().len()), (0, 0));
+        train.run.as_ref().unwrap().announce(|news| news.phase = Phase::Done);
+        train.listen(&mut shared);
+        assert_eq!(*shared.messages(), ["Train: the run is done."]);
+        assert_eq!((train.phase(), train.sheet.step()), (Some(Phase::Done), 7));
+        shared.messages().clear();
+        train.listen(&mut shared);
+        assert!(shared.messages().is_empty());
+        let run = train.run.as_ref().unwrap();
+        run.announce(|news| (news.failed, news.lost) = (Some("the GPU was unplugged".into()), true));
+        train.listen(&mut shared);
+        assert_eq!(*shared.messages(), ["Train: the GPU was unplugged"]);
+        // Its own panel shows it.
+        shared.remembered.panel = Panel::Train;
+        train.listen(&mut shared);
+        assert!(shared.messages().is_empty() && train.instead.is_some());
+        assert_eq!(train.problems(), ["the GPU was unplugged"]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use std::time::Instant;
 pub use anatomy::{Anatomy, Kernel, Layer};
 pub use arithmetic::{Arithmetic, How, Seen, Term};
 pub use neighbours::Neighbours;
+pub use occlusion::Occlusion;
 
 use super::InferError;
 use super::scores::softmax;

@@ -12,8 +12,9 @@ use crate::ops::pool::AvgPool;
 use crate::ops::sample::{GatherImages, Order};
 use crate::tensor::Tensor;
 
-/// The most pictures that go through the network at once.
-const BATCH: usize = 64;
+/// The most pictures that go through the network at once: few, since whoever draws meanwhile waits for them, and a CPU
+/// is no faster with more.
+const BATCH: usize = 16;
 
 /// Where inputs and results are on the device. Each has its own buffer, as no dispatch may read and write the same one.
 pub struct Places {

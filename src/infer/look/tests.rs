@@ -267,6 +267,20 @@ fn a_pixel_shows_the_mean_over_all_patches_that_cover_it_at_the_edges_too() {
 }
 
 #[test]
+fn a_picture_is_covered_in_turns_and_only_for_the_network_that_it_was_begun_for() {
+    let digit = digits(1).images;
+    let mut look = shipped("fast");
+    let mut pass = Occlusion::begin(&look, &digit, 7, 6, 2).unwrap();
+    for _ in 0..2 {
+        assert!(pass.advance(&mut look).unwrap(), "there are too few turns to answer anything between them");
+    }
+    refused(pass.advance(&mut testing::look(&untrained("\"flatten\", { dense = \"classes\" }", 14, 5))), "give 14x14");
+    while pass.advance(&mut look).unwrap() {}
+    assert!(!pass.advance(&mut look).unwrap());
+    assert_eq!(pass.falls(), look.occlusion(&digit, 7, 6, 2).unwrap());
+}
+
+#[test]
 fn the_nearest_image_of_a_digit_is_the_digit_itself() {
     let set = Arc::new(digits(150));
     let mut look = shipped("dense");
