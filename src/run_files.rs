@@ -21,7 +21,7 @@ pub const TEST: &str = "test.csv";
 pub const CURVES: &str = "curves.png";
 /// The folder of snapshots: a classifier's models or a GAN's pictures.
 pub const SNAPSHOTS: &str = "snapshots";
-/// On which images a run was tested, and a classifier's scores: its last file.
+/// On which images a run was tested, and a classifier's scores. A classifier's last file.
 pub const RESULT: &str = "result.toml";
 /// A GAN's last file.
 pub const ANIMATION: &str = "snapshots.gif";

@@ -226,11 +226,10 @@ fn a_full_disk_ends_the_run_with_what_was_saved_before_and_the_run_goes_on_when_
 
 #[test]
 fn a_file_that_another_program_has_open_is_written_the_next_time_and_the_run_goes_on() {
-    // In the middle of a run and after its end: the metrics, or a file that is written before them.
+    // In the middle of a run and after its end: the metrics, or a file that is written after them.
     for (file, line) in [
         ("2:metrics.csv", CPU),
         ("3:best.safetensors", CPU),
-        ("1:curves.png", CPU),
         ("3:last.safetensors", &CPU.replace("--epochs 40", "--epochs 1")),
     ] {
         let place = place();
@@ -254,9 +253,22 @@ fn a_file_that_another_program_has_open_is_written_the_next_time_and_the_run_goe
 }
 
 #[test]
+fn nothing_of_a_run_waits_for_curves_that_another_program_has_open() {
+    let told = "curves.png: another program has it open, so that it lacks the run's last steps";
+    for (times, is_told) in [("1", false), ("1000000", true)] {
+        let place = place();
+        let said = faulty(&place, CPU, &format!("hold-file@{times}:curves.png"));
+        assert_eq!((said.code, said.err.contains(told)), (Some(0), is_told), "{said:#?}");
+        assert!(!said.err.contains("nothing more of the run is"), "{said:#?}");
+        place.works(&format!("train --resume {RUN}"));
+        same_as_never_stopped(&place, CPU);
+    }
+}
+
+#[test]
 fn a_run_that_ends_before_anything_of_it_could_be_saved_starts_over() {
     let place = place();
-    let said = faulty(&place, CPU, "hold-file@1000000:curves.png;not-finite@7");
+    let said = faulty(&place, CPU, "hold-file@1000000:metrics.csv;not-finite@7");
     assert!(said.code == Some(1) && said.err.contains("nothing more of the run is"), "{said:#?}");
     for name in ["best.safetensors", "last.safetensors", "metrics.csv"] {
         assert!(!place.path(RUN).join(name).exists(), "{name}: {said:#?}");

@@ -40,7 +40,7 @@ struct Work {
 
 fn works() -> [Work; 4] {
     let run = &["best.safetensors", "last.safetensors", "metrics.csv", "curves.png", "result.toml"];
-    let gan = &["best.safetensors", "last.safetensors", "losses.csv", "snapshots/0002.png"];
+    let gan = &["best.safetensors", "last.safetensors", "losses.csv", "curves.png", "snapshots/0002.png"];
     let classify = "classify pictures --device cpu --quiet --out table.csv";
     let generate = "generate --grid 40x40 --device cpu --out sheet.png --force";
     [

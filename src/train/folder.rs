@@ -128,8 +128,8 @@ impl Folder {
         usize::try_from(result_of(run)?.get("best_epoch")?.as_integer()?).ok()
     }
 
-    /// A warning where the run in this folder was tested before, and not on these images. One of a version that does not
-    /// say on which was tested on any.
+    /// A warning where the run in this folder was tested before, and not on these images. Results of older versions do
+    /// not say on which.
     pub fn tested_on_others(&self, test: &ImageSet) -> Option<String> {
         let result = result_of(&self.path)?;
         let [was, then] = [TEST_DIGEST, TEST_IMAGES].map(|key| result.get(key));
@@ -232,7 +232,7 @@ impl Folder {
         Ok(file.number(EPOCH)?)
     }
 
-    /// Writes a checkpoint, and keeps the one before it. It comes last: it is never ahead of the other files.
+    /// Writes a checkpoint, and keeps the one before it. It comes last: it is never ahead of metrics and models.
     pub(super) fn save_checkpoint(&self, file: &ModelFile) -> Result<(), TrainError> {
         let last = self.last();
         let bytes = file.to_bytes(&last)?;

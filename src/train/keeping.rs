@@ -63,47 +63,21 @@ impl Keeping {
         Keeping { unsaved: None, written, drawn: None, is_stale: goes_on }
     }
 
-    /// Whether [`Keeping::draw`] has something to do.
-    pub fn is_stale(&self) -> bool {
-        self.is_stale
-    }
-
-    /// Draws and writes the curves.
-    ///
-    /// # Errors
-    /// Those of drawing and writing.
-    pub fn draw(
-        &mut self,
-        folder: &Folder,
-        curves: impl FnOnce() -> Result<RgbImage, ReportError>,
-    ) -> Result<(), TrainError> {
-        let began = Instant::now();
-        report::save_png(&curves()?, folder.path().join(CURVES))?;
-        self.drawn = Some((Instant::now(), began.elapsed()));
-        self.is_stale = false;
-        Ok(())
-    }
-
-    /// Writes curves if it is time for them, tables (each with its name), the best model if there is a new one, and a
-    /// checkpoint. The checkpoint is never ahead of tables and models, and the model gets ahead of it only where the
-    /// checkpoint itself cannot be written. While another program has curves open that are to be drawn, nothing is
-    /// written at all. A best model that could not be written is written the next time.
+    /// Writes tables (each with its name), the best model if there is a new one, and a checkpoint; then curves, if it is
+    /// time for them. The checkpoint is never ahead of tables and models, and the model gets ahead of it only where the
+    /// checkpoint itself cannot be written. A best model that could not be written is written the next time.
     ///
     /// # Errors
     /// Those of drawing and writing.
     pub fn save(
         &mut self,
         folder: &Folder,
-        curves: impl FnOnce() -> Result<RgbImage, ReportError>,
         tables: &[(&str, String)],
         best: Option<ModelFile>,
         mut checkpoint: ModelFile,
+        curves: impl FnOnce() -> Result<RgbImage, ReportError>,
     ) -> Result<(), TrainError> {
         self.unsaved = best.or(self.unsaved.take());
-        match self.drawn {
-            Some((at, took)) if at.elapsed() < took * Self::SHARE => self.is_stale = true,
-            _ => self.draw(folder, curves)?,
-        }
         for (name, text) in tables {
             folder.write(name, text.as_bytes())?;
         }
@@ -112,7 +86,50 @@ impl Keeping {
             self.unsaved = None;
         }
         checkpoint.set(BEST_EPOCH, self.written);
-        folder.save_checkpoint(&checkpoint)
+        folder.save_checkpoint(&checkpoint)?;
+        self.is_stale = true;
+        match self.drawn {
+            Some((at, took)) if at.elapsed() < took * Self::SHARE => Ok(()),
+            _ => self.draw(folder, curves),
+        }
+    }
+
+    /// Draws the curves of a run that ends here, if [`Keeping::save`] has left that. Nobody waits for another program
+    /// that has them open: the warning that is returned says so.
+    ///
+    /// # Errors
+    /// Those of drawing and writing.
+    pub fn finish(
+        &mut self,
+        folder: &Folder,
+        curves: impl FnOnce() -> Result<RgbImage, ReportError>,
+    ) -> Result<Option<String>, TrainError> {
+        if self.is_stale {
+            self.draw(folder, curves)?;
+        }
+        let held = || {
+            let path = folder.path().join(CURVES);
+            format!("{}: another program has it open, so that it lacks the run's last steps", path.display())
+        };
+        Ok(self.is_stale.then(held))
+    }
+
+    /// Draws and writes the curves, unless another program has them open.
+    fn draw(
+        &mut self,
+        folder: &Folder,
+        curves: impl FnOnce() -> Result<RgbImage, ReportError>,
+    ) -> Result<(), TrainError> {
+        let began = Instant::now();
+        let written = report::save_png(&curves()?, folder.path().join(CURVES)).map_err(TrainError::from);
+        self.drawn = Some((Instant::now(), began.elapsed()));
+        match written {
+            Err(TrainError::Held { .. }) => Ok(()),
+            written => {
+                self.is_stale = written.is_err();
+                written
+            }
+        }
     }
 }
 
@@ -159,13 +176,13 @@ mod tests {
         let mut keeping = Keeping::new(0, false);
         let curves = || Ok(RgbImage::new(1, 1));
         let mut save = |best: Option<ModelFile>, epoch| {
-            keeping.save(&folder, curves, &[(METRICS, String::new())], best, file(epoch))
+            keeping.save(&folder, &[(METRICS, String::new())], best, file(epoch), curves)
         };
         // A folder cannot be replaced by a file.
         std::fs::create_dir(folder.best()).unwrap();
         std::fs::write(folder.best().join("in the way"), "").unwrap();
         assert!(save(Some(file(1)), 1).is_err());
-        assert!(folder.path().join(CURVES).exists() && folder.path().join(METRICS).exists());
+        assert!(folder.path().join(METRICS).exists());
         assert!(!folder.last().exists(), "the checkpoint comes last");
 
         std::fs::remove_dir_all(folder.best()).unwrap();
@@ -187,18 +204,23 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
             Ok(RgbImage::new(1, 1))
         };
-        let save = |keeping: &mut Keeping| keeping.save(&folder, curves, &[], None, file.clone()).unwrap();
-        assert!(!keeping.is_stale(), "there is nothing to draw");
+        let save = |keeping: &mut Keeping| keeping.save(&folder, &[], None, file.clone(), curves).unwrap();
+        let finish = |keeping: &mut Keeping| assert_eq!(keeping.finish(&folder, curves).unwrap(), None);
+        finish(&mut keeping);
+        assert_eq!(drawn.get(), 0, "there is nothing to draw");
         save(&mut keeping);
-        assert!(!keeping.is_stale() && drawn.get() == 1);
+        assert_eq!(drawn.get(), 1);
         save(&mut keeping);
-        assert!(keeping.is_stale() && drawn.get() == 1);
+        assert_eq!(drawn.get(), 1);
         keeping.drawn = keeping.drawn.map(|(at, took)| (at.checked_sub(took * Keeping::SHARE).unwrap(), took));
         save(&mut keeping);
-        assert!(!keeping.is_stale() && drawn.get() == 2);
+        assert_eq!(drawn.get(), 2);
+        finish(&mut keeping);
+        assert_eq!(drawn.get(), 2, "they show everything");
         save(&mut keeping);
-        keeping.draw(&folder, curves).unwrap();
-        assert!(!keeping.is_stale() && drawn.get() == 3);
-        assert!(Keeping::new(3, true).is_stale(), "a run that was killed before its end");
+        finish(&mut keeping);
+        assert_eq!(drawn.get(), 3);
+        finish(&mut Keeping::new(3, true));
+        assert_eq!(drawn.get(), 4, "a run that was killed before its end");
     }
 }

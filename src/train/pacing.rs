@@ -50,7 +50,7 @@ impl Pacing {
 
     /// Notes that the checkpoint of step `at` was written, or will be the next time: where another program has one of
     /// its files open, as a spreadsheet does on Windows, the run goes on, and `say` is told once until the file is
-    /// closed.
+    /// closed. A run that ends waits for that; a second Ctrl-C ends the program, and the wait.
     pub fn saved(
         &mut self,
         at: usize,

@@ -305,18 +305,17 @@ impl Loop<'_> {
         Ok(None)
     }
 
-    /// Saves what the end of the last epoch has left. A second Ctrl-C ends the program, and with it the wait for a file
-    /// that another program has open.
+    /// Saves what is not saved yet; a run ends here.
     fn save_rest(&mut self, pacing: &mut Pacing) -> Result<(), TrainError> {
-        while pacing.saved_at != Some(self.round) || self.keeping.is_stale() {
+        while pacing.saved_at != Some(self.round) {
             self.try_to_save(pacing, false)?;
         }
-        Ok(())
+        self.finish_curves()
     }
 
     /// Saves, unless another program has a file of the run open.
     fn try_to_save(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<(), TrainError> {
-        let saving = if pacing.saved_at == Some(self.round) { self.draw() } else { self.save(is_best) };
+        let saving = self.save(is_best);
         pacing.saved(self.round, saving, |held| (self.run.report)(GanEvent::Warning(held)))
     }
 

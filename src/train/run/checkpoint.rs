@@ -83,13 +83,7 @@ impl Loop<'_, '_> {
         self.run.folder.save_snapshot(self.course.step, &file)
     }
 
-    /// Draws the curves that [`Loop::save`] has left for later.
-    pub(super) fn draw(&mut self) -> Result<(), TrainError> {
-        let (settings, metrics) = (&self.run.settings, &self.metrics);
-        self.keeping.draw(&self.run.folder, || picture(settings, metrics))
-    }
-
-    /// Writes curves if it is time for them, metrics, the model if this is the best, and a checkpoint.
+    /// Writes metrics, the model if this is the best, a checkpoint, and curves if it is time for them.
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         // Nothing is kept of a state that a run cannot resume from: the best stays that of the last checkpoint.
         let state = self.course.state(self.run.device)?;
@@ -103,8 +97,16 @@ impl Loop<'_, '_> {
         }
         let (folder, settings, metrics) = (&self.run.folder, &self.run.settings, &self.metrics);
         let curves = || picture(settings, metrics);
-        self.keeping.save(folder, curves, &[(METRICS, metrics.csv())], best, file)?;
+        self.keeping.save(folder, &[(METRICS, metrics.csv())], best, file, curves)?;
         (self.run.report)(Event::Saved { step: self.course.step, path: folder.path() });
+        Ok(())
+    }
+
+    /// Draws the curves that [`Loop::save`] has left; a run ends here.
+    pub(super) fn finish_curves(&mut self) -> Result<(), TrainError> {
+        let (settings, metrics) = (&self.run.settings, &self.metrics);
+        let held = self.keeping.finish(&self.run.folder, || picture(settings, metrics))?;
+        held.into_iter().for_each(|held| (self.run.report)(Event::Warning(held)));
         Ok(())
     }
 }

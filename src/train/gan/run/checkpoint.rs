@@ -1,6 +1,6 @@
 //! What a GAN's run saves to resume from, and how that is read back; and the generator that it keeps.
 
-use super::{GanRun, Loop};
+use super::{GanEvent, GanRun, Loop};
 use crate::infer::judge::Judge;
 use crate::infer::sample::PREFIX;
 use crate::models::ModelFile;
@@ -58,12 +58,14 @@ pub(super) fn history(folder: &Folder, round: usize) -> Result<GanMetrics, Train
     Ok(metrics)
 }
 
-/// The best epoch so far: that of the generator that is there (`kept`), unless its distance is no finite number. Where
-/// that epoch is done again, or there is no generator, the best of those that were measured.
+/// The best epoch so far; none if the generator that is there, of epoch `kept`, has no finite distance: older versions
+/// kept such a one against all later ones.
 pub(super) fn best_of(measures: &[MeasureRow], kept: usize) -> Best {
-    let is_measured = measures.iter().any(|row| row.epoch == kept);
     let mut best = Best::default();
-    for row in measures.iter().filter(|row| row.epoch == kept || !is_measured) {
+    if measures.iter().any(|row| row.epoch == kept && !row.frechet.is_finite()) {
+        return best;
+    }
+    for row in measures {
         best.take(row.epoch, -row.frechet);
     }
     best
@@ -102,7 +104,10 @@ impl GanRun<'_> {
         steps: &GanSteps,
     ) -> Result<usize, TrainError> {
         match start {
-            Start::Over(generator) => generator.epoch(),
+            Start::Over(generator) => {
+                self.folder.check_finished()?;
+                generator.epoch()
+            }
             Start::From(checkpoint) => {
                 let done = checkpoint.epoch()?;
                 // Without a judge the last generator is the only one that is kept.
@@ -153,13 +158,7 @@ impl Loop<'_> {
         Ok(file)
     }
 
-    /// Draws the curves that [`Loop::save`] has left for later.
-    pub(super) fn draw(&mut self) -> Result<(), TrainError> {
-        let curves = || self.metrics.picture(&self.run.settings.model);
-        self.keeping.draw(&self.run.folder, curves)
-    }
-
-    /// Writes curves if it is time for them, metrics, the generator if this is the best, and a checkpoint.
+    /// Writes metrics, the generator if this is the best, a checkpoint, and curves if it is time for them.
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         // Nothing is kept of a state that a run cannot resume from.
         let state = self.state()?;
@@ -176,7 +175,14 @@ impl Loop<'_> {
         let curves = || self.metrics.picture(&self.run.settings.model);
         let measures = self.metrics.measures_csv(&self.run.data.class_names);
         let tables = [(MEASURES, measures), (LOSSES, self.metrics.losses_csv())];
-        self.keeping.save(&self.run.folder, curves, &tables, best, file)
+        self.keeping.save(&self.run.folder, &tables, best, file, curves)
+    }
+
+    /// Draws the curves that [`Loop::save`] has left; a run ends here.
+    pub(super) fn finish_curves(&mut self) -> Result<(), TrainError> {
+        let held = self.keeping.finish(&self.run.folder, || self.metrics.picture(&self.run.settings.model))?;
+        held.into_iter().for_each(|held| (self.run.report)(GanEvent::Warning(held)));
+        Ok(())
     }
 }
 
@@ -194,15 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn the_best_epoch_of_a_resumed_run_is_that_of_its_generator_unless_the_distance_of_that_is_no_number() {
+    fn a_resumed_run_knows_its_best_epoch_unless_it_has_a_generator_whose_distance_is_no_number() {
         let best = |distances: &[f64], kept: usize| best_of(&measured(distances), kept).epoch;
         assert_eq!(best(&[3.0, 1.0, 2.0], 2), 2);
-        // The generator of the second is gone: on another device, the third had been better.
-        assert_eq!(best(&[3.0, 1.0, 2.0], 3), 3);
+        // It was killed after it had kept the third, which on another device is done again and is no better.
+        assert_eq!([best(&[3.0, 1.0], 3), best(&[3.0, 1.0, 2.0], 3)], [2, 2]);
         // What an older version kept gives way to the next that is measured.
         assert_eq!(best(&[f64::NAN, 1.0], 1), 0);
-        // The third is done again.
-        assert_eq!(best(&[3.0, 1.0], 3), 2);
         assert_eq!(best(&[f64::NAN, f64::INFINITY], 0), 0);
     }
 
