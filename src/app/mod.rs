@@ -69,19 +69,10 @@ pub struct App {
 
 impl App {
     pub fn new(ctx: &egui::Context, options: Options) -> App {
-        let mut remembered = options.memory.load();
-        if let Some(model) = &options.model {
-            let path = Some(crate::models::lasting(model));
-            if menu::is_generator(model) {
-                (remembered.generator, remembered.panel) = (path, Panel::Dream);
-            } else {
-                remembered.model = path;
-            }
-        }
+        let remembered = options.memory.load();
         theme::apply(ctx, remembered.theme);
-        let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
-        App {
-            shared,
+        let mut app = App {
+            shared: Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered),
             title: String::new(),
             aside_width: 0.0,
             dropped: dropped::Dropped::default(),
@@ -89,7 +80,11 @@ impl App {
             inside: inside::Inside::default(),
             dream: dream::Dream::default(),
             train: None,
+        };
+        if let Some(model) = &options.model {
+            app.open_model(model, menu::is_generator(model));
         }
+        app
     }
 
     /// The state that the panels share; for tests.
