@@ -1,5 +1,5 @@
-//! Turns pictures that are dropped on the window or pasted into drawings, in a thread of its own: a large scan takes a
-//! while, and a network disk may take longer.
+//! Finds the model, or the picture, in what is dropped on the window or pasted, in a thread of its own: a large scan takes
+//! a while, and a network disk may take longer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use eframe::egui::{self, ColorImage};
 use image::{DynamicImage, RgbaImage};
 
 use super::field::Drawing;
+use super::menu;
 use crate::pictures::decode::{MAX_PIXELS, MAX_SIDE};
 use crate::pictures::reduce::reduced;
 use crate::pictures::{self, PictureError};
@@ -18,64 +19,87 @@ const MOST_FILES: usize = 100;
 
 type Read = Result<DynamicImage, String>;
 
-/// Where a picture comes from.
+/// What was dropped or pasted.
 pub enum Source {
-    /// The first of these that is a picture.
     Files(Vec<PathBuf>),
-    Clipboard(Arc<ColorImage>),
+    /// The names of files.
+    Text(String),
+    Picture(Arc<ColorImage>),
+}
+
+/// What has come of it.
+pub enum Came {
+    Drawing(Drawing),
+    Model {
+        path: PathBuf,
+        /// Whether it is a generator.
+        draws: bool,
+    },
 }
 
 /// What was dropped or pasted last, until it is there.
 #[derive(Default)]
 pub struct Dropped {
-    coming: Option<Receiver<Result<Drawing, String>>>,
+    coming: Option<Receiver<Result<Came, String>>>,
 }
 
 impl Dropped {
-    /// Begins to read a picture, and wakes `ctx` when it is there. An earlier one that is not there yet is dropped.
+    /// Begins to look into it, and wakes `ctx` when that is done. What came before and is not there yet is forgotten.
     ///
     /// # Errors
     /// A message, if the system has no thread left.
     pub fn read(&mut self, source: Source, ctx: egui::Context) -> Result<(), String> {
         let (send, coming) = mpsc::channel();
         let work = move || {
-            let read = match source {
-                Source::Files(files) => first(&files),
-                Source::Clipboard(image) => pasted(&image),
-            };
-            // Nobody listens if another picture has come since.
-            let _ = send.send(read.map(Drawing::of));
+            // Nobody listens if something else has come since.
+            let _ = send.send(found(source));
             ctx.request_repaint();
         };
         let started = std::thread::Builder::new().name("dropped".into()).spawn(work);
         started.map_err(|error| {
-            format!("cannot start a thread to read the picture: {error}. Close other programs and try again")
+            format!("cannot start a thread to read what came: {error}. Close other programs and try again")
         })?;
         self.coming = Some(coming);
         Ok(())
     }
 
-    /// The picture as a drawing, or why there is none; once.
-    pub fn take(&mut self) -> Option<Result<Drawing, String>> {
+    /// What has come, or why nothing has; once.
+    pub fn take(&mut self) -> Option<Result<Came, String>> {
         let read = match self.coming.as_ref()?.try_recv() {
             Ok(read) => read,
             Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Disconnected) => Err("the picture could not be read".into()),
+            Err(TryRecvError::Disconnected) => Err("what was dropped or pasted could not be read".into()),
         };
         self.coming = None;
         Some(read)
     }
 }
 
-/// The files that a pasted text names: file managers copy files as their paths or `file://` addresses, one a line.
-///
-/// # Errors
-/// A message, if there is no such file.
-pub fn files(text: &str) -> Result<Vec<PathBuf>, String> {
+fn found(source: Source) -> Result<Came, String> {
+    match source {
+        Source::Files(files) => in_files(&files),
+        Source::Text(text) => in_files(&files(&text)?),
+        Source::Picture(image) => pasted(&image).map(|picture| Came::Drawing(Drawing::of(picture))),
+    }
+}
+
+/// The first model, or the first picture where there is none.
+fn in_files(files: &[PathBuf]) -> Result<Came, String> {
+    match files.iter().find(|file| menu::is_model(file)) {
+        Some(model) => Ok(Came::Model { path: model.clone(), draws: menu::is_generator(model) }),
+        None => first(files).map(|picture| Came::Drawing(Drawing::of(picture))),
+    }
+}
+
+/// The files and runs that a pasted text names: file managers copy files as their paths or `file://` addresses, one a
+/// line.
+fn files(text: &str) -> Result<Vec<PathBuf>, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let files: Vec<PathBuf> = lines.take(MOST_FILES).filter_map(path).filter(|path| path.is_file()).collect();
+    let is_any = |path: &PathBuf| path.is_file() || menu::is_model(path);
+    let files: Vec<PathBuf> = lines.take(MOST_FILES).filter_map(path).filter(is_any).collect();
     if files.is_empty() {
-        return Err("the clipboard holds text and no picture; copy a picture, or the file of one".into());
+        let remedy = "copy a picture, or the file of a picture or a model";
+        return Err(format!("the clipboard holds text and no picture; {remedy}"));
     }
     Ok(files)
 }
@@ -147,11 +171,32 @@ fn first(files: &[PathBuf]) -> Read {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::ModelFile;
 
     #[test]
     fn a_picture_without_pixels_is_not_pasted() {
         let empty = ColorImage::new([MAX_SIDE as usize + 1, 0], Vec::new());
         assert!(pasted(&empty).unwrap_err().ends_with("has no pixels: it is 2049 x 0"));
+    }
+
+    #[test]
+    fn what_comes_next_takes_the_place_of_what_is_not_read_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let generator = folder.path().join("mine.safetensors");
+        ModelFile::shipped("gan").unwrap().save(&generator).unwrap();
+        let picture = Source::Picture(Arc::new(ColorImage::from_gray([2, 2], &[9; 4])));
+        let mut dropped = Dropped::default();
+        for source in [picture, Source::Files(vec![generator.clone()])] {
+            dropped.read(source, egui::Context::default()).unwrap();
+        }
+        let came = loop {
+            match dropped.take() {
+                Some(came) => break came.unwrap(),
+                None => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
+        };
+        assert!(matches!(came, Came::Model { path, draws: true } if path == generator));
+        assert!(dropped.take().is_none());
     }
 
     #[test]
@@ -174,6 +219,12 @@ mod tests {
         let address = super::super::guide::url(&picture);
         assert!(address.starts_with("file://") && address.contains("a%205%20%25.png"), "{address}");
         let quoted = format!("\"{}\"\r\n", picture.display());
+        let [run, empty] = ["0001-fast", "empty"].map(|name| folder.path().join(name));
+        for folder in [&run, &empty] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        std::fs::write(run.join("best.safetensors"), b"").unwrap();
+        assert_eq!(files(&format!("{}\n{}", empty.display(), run.display())).unwrap(), [run]);
         for text in [address, format!("  {}\nno such file\n", picture.display()), quoted] {
             assert_eq!(files(&text).unwrap(), [picture.as_path()], "{text}");
         }

@@ -1,5 +1,7 @@
 //! The models that can be chosen: those shipped with the program, and those in a folder.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use crate::interchange::{self, Wishes};
@@ -35,10 +37,7 @@ pub struct Menu {
 impl Menu {
     /// The menu of a folder, which need not exist.
     pub fn of(folder: &Path) -> Menu {
-        // Generators are not classifiers; a shipped file that cannot be read is a fault that a test finds.
-        let is_classifier = |name: &str| ModelFile::shipped(name).is_ok_and(|file| !file.is_gan());
-        let entry = |name: &str| Entry { name: name.into(), path: name.into() };
-        let shipped = SHIPPED.iter().filter(|(name, _)| is_classifier(name)).map(|(name, _)| entry(name)).collect();
+        let shipped = shipped().filter(|entry| !is_generator(&entry.path)).collect();
         let (folder, generators) = (folder.to_owned(), <_>::default());
         let mut menu = Menu { folder, shipped, found: Vec::new(), generators, more: 0, problem: None };
         menu.refresh();
@@ -81,10 +80,9 @@ impl Menu {
     /// Looks again for generators. It looks into every file, so it is called only where generators are listed.
     pub fn look_for_generators(&mut self) {
         self.refresh();
-        let shipped = SHIPPED.iter().map(|(name, _)| Entry { name: (*name).into(), path: (*name).into() });
         let draws = |entry: &Entry| is_generator(&entry.path);
         self.generators =
-            [shipped.filter(draws).collect(), self.found.iter().filter(|entry| draws(entry)).cloned().collect()];
+            [shipped().filter(draws).collect(), self.found.iter().filter(|entry| draws(entry)).cloned().collect()];
     }
 
     /// The name that the menu gives a path.
@@ -99,6 +97,11 @@ impl Menu {
     }
 }
 
+/// All models that ship with the program.
+fn shipped() -> impl Iterator<Item = Entry> {
+    SHIPPED.iter().map(|(name, _)| Entry { name: (*name).into(), path: (*name).into() })
+}
+
 /// Whether a path is that of a model, as far as its name tells: a model file, a run, or a file of Keras or ONNX.
 pub fn is_model(path: &Path) -> bool {
     let is_own = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
@@ -110,11 +113,11 @@ pub fn is_model(path: &Path) -> bool {
 
 /// Whether a model is a generator, as far as the first bytes of its file tell.
 pub fn is_generator(path: &Path) -> bool {
-    match path.to_str().and_then(|name| ModelFile::shipped(name).ok()) {
-        Some(shipped) => shipped.is_gan(),
-        None if path.is_dir() => ModelFile::promises_gan(&Folder::best_of(path)),
-        None => ModelFile::promises_gan(path),
+    if let Some((_, bytes)) = SHIPPED.iter().find(|(name, _)| Path::new(name) == path) {
+        return ModelFile::promises_gan(*bytes);
     }
+    let file = if path.is_dir() { File::open(Folder::best_of(path)) } else { File::open(path) };
+    file.is_ok_and(|file| ModelFile::promises_gan(BufReader::new(file)))
 }
 
 /// The run that a snapshot's path belongs to, and the step.
@@ -123,24 +126,24 @@ pub fn snapshot(path: &Path) -> Option<(&Path, usize)> {
     Some((folder.parent()?, path.file_stem()?.to_str()?.parse().ok()?))
 }
 
-/// Loads a model of either kind.
+/// Loads a model of either kind from any file that the menu lists; files of other programs are imported.
 ///
 /// # Errors
 /// What is wrong with the file, in words.
 pub fn load_any(path: &Path) -> Result<ModelFile, String> {
-    if is_generator(path) { ModelFile::open(path).map_err(|error| error.to_string()) } else { load(path) }
-}
-
-/// Loads a classifier from any file that the menu lists; files of other programs are imported.
-///
-/// # Errors
-/// What is wrong with the file, in words; a generator reads nothing.
-pub fn load(path: &Path) -> Result<ModelFile, String> {
     if is_foreign_name(path) {
         let imported = interchange::import(path, None, &Wishes::default()).map_err(|error| error.to_string())?;
         return Ok(ModelFile { name: path.to_owned(), ..imported.file });
     }
-    let file = ModelFile::open(path).map_err(|error| error.to_string())?;
+    ModelFile::open(path).map_err(|error| error.to_string())
+}
+
+/// Loads a classifier as [`load_any`] does.
+///
+/// # Errors
+/// What is wrong with the file, in words; a generator reads nothing.
+pub fn load(path: &Path) -> Result<ModelFile, String> {
+    let file = load_any(path)?;
     if file.is_gan() {
         let name = file.name.display();
         return Err(format!("{name} holds a generator, which reads nothing; the Dream panel draws with it"));

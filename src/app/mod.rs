@@ -35,7 +35,7 @@ pub use remember::{Memory, Panel, Remembered, Theme};
 pub use shared::Shared;
 
 use crate::device::Choice;
-use dropped::Source;
+use dropped::{Came, Source};
 
 /// The classifier that is opened by default.
 pub const MODEL: &str = "best";
@@ -69,19 +69,10 @@ pub struct App {
 
 impl App {
     pub fn new(ctx: &egui::Context, options: Options) -> App {
-        let mut remembered = options.memory.load();
-        if let Some(model) = &options.model {
-            let path = Some(crate::models::lasting(model));
-            if menu::is_generator(model) {
-                (remembered.generator, remembered.panel) = (path, Panel::Dream);
-            } else {
-                remembered.model = path;
-            }
-        }
+        let remembered = options.memory.load();
         theme::apply(ctx, remembered.theme);
-        let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
-        App {
-            shared,
+        let mut app = App {
+            shared: Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered),
             title: String::new(),
             aside_width: 0.0,
             dropped: dropped::Dropped::default(),
@@ -89,7 +80,11 @@ impl App {
             inside: inside::Inside::default(),
             dream: dream::Dream::default(),
             train: None,
+        };
+        if let Some(model) = &options.model {
+            app.open_model(model, menu::is_generator(model));
         }
+        app
     }
 
     /// The state that the panels share; for tests.
@@ -162,7 +157,7 @@ impl App {
                 None => "none".into(),
             };
             if let Some(path) = draw::models(ui, shared, "Model", &selected, 150.0) {
-                self.open_model(&path);
+                self.open_model(&path, menu::is_generator(&path));
             }
             let is_beside = ui.available_size_before_wrap().x >= self.aside_width;
             if is_beside {
@@ -238,20 +233,21 @@ impl App {
         let is_typing = ui.ctx().text_edit_focused();
         let (dropped, pasted) = ui.input(|input| {
             let pasted = input.events.iter().find_map(|event| match event {
-                Event::PasteImage(image) => Some(Ok(Source::Clipboard(image.clone()))),
-                Event::Paste(text) if !is_typing => Some(dropped::files(text).map(Source::Files)),
+                Event::PasteImage(image) => Some(Source::Picture(image.clone())),
+                Event::Paste(text) if !is_typing => Some(Source::Text(text.clone())),
                 _ => None,
             });
             let files: Vec<PathBuf> = input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect();
-            ((!files.is_empty()).then_some(Ok(Source::Files(files))), pasted)
+            ((!files.is_empty()).then_some(Source::Files(files)), pasted)
         });
-        let source = dropped.or(pasted);
-        let begun = source.map(|source| source.and_then(|source| self.open(source, ui.ctx())));
-        if let Some(Err(problem)) = begun {
+        if let Some(source) = dropped.or(pasted)
+            && let Err(problem) = self.dropped.read(source, ui.ctx().clone())
+        {
             self.shared.say(problem);
         }
         match self.dropped.take() {
-            Some(Ok(drawing)) => {
+            Some(Ok(Came::Model { path, draws })) => self.open_model(&path, draws),
+            Some(Ok(Came::Drawing(drawing))) => {
                 self.shared.field.show(drawing);
                 // Inside shows the field too.
                 if self.shared.remembered.panel != Panel::Inside {
@@ -263,20 +259,9 @@ impl App {
         }
     }
 
-    /// Begins to open the first model, or to read a picture where there is none.
-    fn open(&mut self, source: Source, ctx: &egui::Context) -> Result<(), String> {
-        if let Source::Files(files) = &source
-            && let Some(model) = files.iter().find(|file| menu::is_model(file))
-        {
-            self.open_model(model);
-            return Ok(());
-        }
-        self.dropped.read(source, ctx.clone())
-    }
-
-    /// Begins to open a model: a generator draws, in its own panel, and all others read.
-    fn open_model(&mut self, path: &Path) {
-        if menu::is_generator(path) {
+    /// Begins to open a model: one that `draws` has a panel of its own, and all others read.
+    fn open_model(&mut self, path: &Path, draws: bool) {
+        if draws {
             self.shared.remembered.panel = Panel::Dream;
             self.dream.open(path);
         } else {

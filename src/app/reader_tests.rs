@@ -313,6 +313,18 @@ fn errands_are_done_one_after_another() {
 }
 
 #[test]
+fn the_window_is_woken_when_an_errand_is_done_and_not_between_its_turns() {
+    let mut slow = Slow::start();
+    slow.open(Path::new("fast"));
+    let turns = Arc::new(AtomicUsize::new(0));
+    let of_errand = Arc::clone(&turns);
+    slow.reader.send(Box::new(move |_| of_errand.fetch_add(1, Ordering::Relaxed) < 2));
+    slow.wait();
+    assert_eq!(turns.load(Ordering::Relaxed), 3);
+    assert!(slow.told.recv_timeout(Duration::from_millis(100)).is_err());
+}
+
+#[test]
 fn a_question_is_answered_between_two_turns_of_an_errand() {
     let mut reader = reader(1000);
     let (turns, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));

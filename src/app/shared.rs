@@ -44,8 +44,8 @@ pub struct Shared {
     /// When it was kept, in the window's time.
     kept_at: Option<f64>,
     messages: Vec<String>,
-    /// Whether the first model could not be opened and the default was tried.
-    fell_back: bool,
+    /// What the reader opens while it has no model, the last of these first.
+    fallbacks: Vec<PathBuf>,
     asked: Option<Question>,
     second_asked: Option<Question>,
     frame_began: Instant,
@@ -57,8 +57,7 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(ctx: egui::Context, choice: Choice, folder: &Path, memory: Memory, remembered: Remembered) -> Shared {
-        let mut reader = reader(&choice, &ctx);
-        reader.open(remembered.model.as_deref().unwrap_or(Path::new(super::MODEL)));
+        let reader = reader(&choice, &ctx);
         let woken = ctx.clone();
         let mut shared = Shared {
             canvas: Canvas::with_radius(remembered.radius),
@@ -69,7 +68,7 @@ impl Shared {
             second: None,
             wanted: Wanted::default(),
             messages: Vec::new(),
-            fell_back: false,
+            fallbacks: [Some(super::MODEL.into()), remembered.model.clone()].into_iter().flatten().collect(),
             asked: None,
             second_asked: None,
             frame_began: Instant::now(),
@@ -169,10 +168,10 @@ impl Shared {
             let run = |path: PathBuf| snapshot(&path).map(|(run, _)| run.to_owned()).unwrap_or(path);
             self.remembered.model = path.map(run);
         }
-        // The remembered model may be gone.
         let is_none = self.reader.about().is_none() && !self.reader.is_opening();
-        if news.refused && is_none && !std::mem::replace(&mut self.fell_back, true) {
-            self.reader.open(Path::new(super::MODEL));
+        // The remembered model may be gone.
+        if is_none && let Some(path) = self.fallbacks.pop() {
+            self.reader.open(&path);
         }
         self.reader.take_problems().into_iter().for_each(|problem| self.say(problem));
         if let Some(answer) = self.reader.answer().filter(|answer| news.answered && answer.question.by_pen) {

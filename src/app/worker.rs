@@ -50,9 +50,9 @@ pub struct File {
     pub chosen: PathBuf,
 }
 
-/// Something the user asks for that takes longer than an answer. Errands are run one after another, between two
-/// questions; those for a model that is gone are dropped. It works in turns, as no question is answered during one, and
-/// returns whether it is to have another turn.
+/// Something the user asks for that takes longer than an answer. Errands are run one after another; those for a model
+/// that is gone are dropped. An errand works in turns, since no question is answered during one, and returns whether it
+/// is to have another.
 pub type Errand<M> = Box<dyn FnMut(&mut M) -> bool + Send>;
 
 struct Mail<M: Model> {

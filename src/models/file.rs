@@ -163,9 +163,8 @@ impl ModelFile {
 
     /// Whether a file claims to hold a generator. This reads only its first bytes, and does not promise that the rest
     /// is intact.
-    pub fn promises_gan(path: &Path) -> bool {
-        let metadata = std::fs::File::open(path).ok().and_then(|file| container::peek(std::io::BufReader::new(file)));
-        metadata.is_some_and(|metadata| ModelFile { metadata, ..ModelFile::default() }.is_gan())
+    pub fn promises_gan(file: impl std::io::Read) -> bool {
+        container::peek(file).is_some_and(|metadata| ModelFile { metadata, ..ModelFile::default() }.is_gan())
     }
 
     /// [`ModelFile::load`] for bytes in memory, which are called `path`.

@@ -423,6 +423,19 @@ fn a_remembered_model_that_is_gone_is_said_and_the_usual_one_reads() {
 }
 
 #[test]
+fn a_window_that_is_opened_with_a_model_that_will_not_do_reads_with_the_one_of_last_time() {
+    let mut window = Window::open("dense");
+    window.app().remember().unwrap();
+    let Window { harness, folder } = window;
+    drop(harness);
+    let gone = folder.path().join("gone.safetensors");
+    let mut window = Window::within(folder, Some(gone), SIZE);
+    assert!(window.has("gone.safetensors"));
+    window.until_reading("dense");
+    assert_eq!(window.app().shared().remembered.model.as_deref(), Some(Path::new("dense")));
+}
+
+#[test]
 fn what_a_network_sees_of_an_empty_field_is_black_in_the_light_theme_too() {
     let mut window = Window::remembering(|_| Remembered { theme: Theme::Light, ..Remembered::default() });
     let at = window.harness.get_by_label_contains("As MNIST: ").rect().center();

@@ -92,6 +92,20 @@ fn a_generator_that_the_window_is_opened_with_draws_whatever_panel_was_open() {
 }
 
 #[test]
+fn a_damaged_generator_that_the_window_is_opened_with_leaves_the_one_of_last_time() {
+    let folder = TempDir::new().unwrap();
+    let [damaged, mine] = ["damaged.safetensors", "mine.safetensors"].map(|name| folder.path().join(name));
+    let whole = ModelFile::shipped("gan").unwrap().to_bytes(&mine).unwrap();
+    std::fs::write(&mine, &whole).unwrap();
+    std::fs::write(&damaged, &whole[..whole.len() / 2]).unwrap();
+    let remembered = Remembered { generator: Some(mine), ..Remembered::default() };
+    let mut harness = within(&folder, &remembered, Some(damaged), [1024.0, 700.0]);
+    until(&mut harness, "a grid of zeros", |harness| count(harness, "Read as 0") >= 20);
+    assert_eq!(harness.get_by_label("Generator").accesskit_node().value().as_deref(), Some("mine.safetensors"));
+    assert!(harness.query_by_label_contains("damaged.safetensors").is_some());
+}
+
+#[test]
 fn a_generator_is_taken_on_the_command_line_and_one_that_is_cut_off_is_refused_there() {
     if !cfg!(target_os = "linux") {
         eprintln!("skipped: there is always a display here");

@@ -69,8 +69,7 @@ fn a_copied_file_is_pasted_as_its_picture_and_other_text_is_said_to_be_none() {
     window.key(Key::Escape);
     window.key(Key::F1);
     window.harness.event(egui::Event::Paste("some text".into()));
-    window.harness.run_steps(2);
-    assert!(window.has("the clipboard holds text and no picture"));
+    window.until("it is said", |window| window.has("the clipboard holds text and no picture"));
     window.harness.event(egui::Event::Paste(path.display().to_string()));
     window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == "5"));
 }
@@ -121,6 +120,58 @@ fn a_model_or_a_run_that_is_dropped_reads_what_is_drawn() {
         window.until_reading(path.to_str().unwrap());
         window.reads_at_all();
     }
+    assert!(window.app().shared().messages().is_empty());
+}
+
+#[test]
+fn a_copied_run_is_pasted_as_its_model() {
+    let mut window = Window::open("fast");
+    let run = window.folder.path().join("0001-dense");
+    std::fs::create_dir(&run).unwrap();
+    ModelFile::shipped("dense").unwrap().save(run.join("best.safetensors")).unwrap();
+    window.harness.event(egui::Event::Paste(run.display().to_string()));
+    window.until_reading(run.to_str().unwrap());
+    assert!(window.app().shared().messages().is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_window_does_not_wait_for_the_file_of_a_model_that_is_dropped() {
+    let mut window = Window::open("fast");
+    let pipe = window.folder.path().join("slow.safetensors");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Whoever opens the pipe waits until it is opened for writing.
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let writer = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || {
+            let in_time = is_done.recv_timeout(std::time::Duration::from_secs(30)).is_ok();
+            drop(std::fs::OpenOptions::new().write(true).open(pipe));
+            in_time
+        })
+    };
+    window.harness.input_mut().dropped_files = vec![Arc::new(Dropped(pipe))];
+    window.harness.run_steps(2);
+    // What is dropped next is read meanwhile.
+    let image = Arc::new(egui::ColorImage::from_gray([28, 28], &[128; 28 * 28]));
+    window.harness.event(egui::Event::PasteImage(image));
+    window.until("the picture is there", |window| window.has("No ink was found in the picture."));
+    let _ = done.send(());
+    assert!(writer.join().unwrap(), "the window has waited for the pipe");
+}
+
+#[test]
+fn a_generator_that_is_chosen_as_the_windows_model_draws_in_dream_and_the_same_model_reads_on() {
+    let mut window = Window::open("fast");
+    let path = window.folder.path().join("models/mine.safetensors");
+    ModelFile::shipped("gan").unwrap().save(&path).unwrap();
+    for name in ["Model", "mine.safetensors"] {
+        window.harness.get_by_label(name).click();
+        window.harness.run_steps(3);
+    }
+    let name = Some("mine.safetensors".into());
+    window.until("it draws", |window| chosen(window) == name && window.has("read as asked"));
+    window.until_reading("fast");
     assert!(window.app().shared().messages().is_empty());
 }
 

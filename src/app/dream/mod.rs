@@ -46,7 +46,8 @@ pub struct Dream {
     /// Where they are saved.
     folder: PathBuf,
     saver: Saver,
-    fell_back: bool,
+    /// What is opened while no generator is open, the last of these first.
+    fallbacks: Vec<PathBuf>,
 }
 
 impl Default for Dream {
@@ -62,7 +63,7 @@ impl Default for Dream {
             scale: 4,
             folder: ".".into(),
             saver: Saver::default(),
-            fell_back: false,
+            fallbacks: Vec::new(),
         }
     }
 }
@@ -100,8 +101,7 @@ impl Dream {
     fn poll(&mut self, shared: &mut Shared) {
         let engine = self.engine.get_or_insert_with(|| {
             shared.menu.look_for_generators();
-            let usual = shared.remembered.generator.clone().unwrap_or(MODEL.into());
-            self.chosen.get_or_insert(usual);
+            self.fallbacks = [Some(MODEL.into()), shared.remembered.generator.clone()].into_iter().flatten().collect();
             let ctx = shared.ctx.clone();
             Engine::start(shared.choice.clone(), move || ctx.request_repaint())
         });
@@ -121,9 +121,12 @@ impl Dream {
         if let (Some(about), Some(answer)) = (engine.about(), engine.answer().filter(|_| news.answered)) {
             self.atlas.set(&shared.ctx, &answer.pictures, about.image);
         }
-        // The remembered generator may be gone.
-        if engine.about().is_none() && !engine.is_opening() && !std::mem::replace(&mut self.fell_back, true) {
-            engine.open(Path::new(MODEL));
+        // The chosen generator may be damaged, and the remembered one gone.
+        if engine.about().is_none()
+            && !engine.is_opening()
+            && let Some(path) = self.fallbacks.pop()
+        {
+            engine.open(&path);
         }
         if !problems.is_empty() {
             problems.into_iter().for_each(|problem| shared.say(problem));
@@ -158,6 +161,12 @@ mod tests {
     use super::*;
     use crate::models::ModelFile;
 
+    /// The panel, which shows nothing yet.
+    fn panel(dream: Dream, shared: Shared) -> Harness<'static, (Dream, Shared)> {
+        let show = |ui: &mut Ui, (dream, shared): &mut (Dream, Shared)| dream.ui(ui, shared);
+        Harness::builder().with_size(egui::vec2(1024.0, 700.0)).build_ui_state(show, (dream, shared))
+    }
+
     /// Shows the panel until something holds, for a limited time.
     fn until(harness: &mut Harness<'_, (Dream, Shared)>, holds: impl Fn(&Dream) -> bool) {
         let began = Instant::now();
@@ -180,9 +189,7 @@ mod tests {
         let other = folder.path().join("other.safetensors");
         ModelFile::shipped("gan").unwrap().save(&other).unwrap();
         let dream = Dream { folder: folder.path().to_owned(), scale: 3, ..Dream::default() };
-        let show = |ui: &mut Ui, (dream, shared): &mut (Dream, Shared)| dream.ui(ui, shared);
-        let builder = Harness::builder().with_size(egui::vec2(1024.0, 700.0));
-        let mut harness = builder.build_ui_state(show, (dream, Shared::plain(folder.path())));
+        let mut harness = panel(dream, Shared::plain(folder.path()));
         until(&mut harness, |dream| has_drawn(dream, Path::new(MODEL)));
         harness.state_mut().0.engine.as_mut().unwrap().open(&other);
         until(&mut harness, |dream| has_drawn(dream, &other));
@@ -190,5 +197,22 @@ mod tests {
         until(&mut harness, |dream| dream.saver.saved().is_some());
         let saved = image::image_dimensions(folder.path().join("dream-0001.png")).unwrap();
         assert_eq!(saved, (5 * 28 * 3, 5 * 28 * 3));
+    }
+
+    #[test]
+    fn a_damaged_generator_that_is_chosen_before_the_panel_is_shown_leaves_the_remembered_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let [damaged, mine] = ["damaged", "mine"].map(|name| folder.path().join(format!("{name}.safetensors")));
+        let whole = ModelFile::shipped("gan").unwrap().to_bytes(&mine).unwrap();
+        std::fs::write(&mine, &whole).unwrap();
+        std::fs::write(&damaged, &whole[..whole.len() / 2]).unwrap();
+        let (mut dream, mut shared) = (Dream::default(), Shared::plain(folder.path()));
+        shared.remembered.generator = Some(mine.clone());
+        dream.open(&damaged);
+        let mut harness = panel(dream, shared);
+        until(&mut harness, |dream| has_drawn(dream, &mine));
+        let shared = &mut harness.state_mut().1;
+        assert_eq!(shared.remembered.generator, Some(mine));
+        assert!(shared.messages().iter().any(|message| message.contains("damaged.safetensors")));
     }
 }

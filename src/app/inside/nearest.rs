@@ -15,8 +15,8 @@ use crate::infer::look::{Look, Neighbours};
 const SHOWN: usize = 8;
 /// And how many side by side.
 const ROW: usize = 4;
-/// How long the thread works on it before it tells how far it has come; questions are answered meanwhile.
-const TURN: std::time::Duration = std::time::Duration::from_millis(80);
+/// How long the thread takes turns at it before it tells how far it has come; questions are answered meanwhile.
+const STRETCH: std::time::Duration = std::time::Duration::from_millis(80);
 
 /// What the thread that knows the network has found out; never locked for long.
 #[derive(Default)]
@@ -110,7 +110,7 @@ impl Nearest {
         *self = Nearest { known: Arc::new(Mutex::new(Known { set, ..Known::default() })), ..Nearest::default() };
     }
 
-    /// Gives the thread its next work: a turn of looking at training digits, and the nearest ones for a new pass.
+    /// Gives the thread its next work: a stretch of looking at training digits, and the nearest ones for a new pass.
     fn go_on(&mut self, reader: &mut Reader, blank: bool) {
         let (done, complete) = {
             let known = lock(&self.known);
@@ -133,7 +133,7 @@ impl Nearest {
             let mut index = lock(&index);
             if !complete {
                 match advance(&known, &mut index, &mut reading.look) {
-                    Ok(is_more) if is_more && began.elapsed() < TURN => return true,
+                    Ok(is_more) if is_more && began.elapsed() < STRETCH => return true,
                     Ok(_) => {}
                     Err(problem) => lock(&known).problem = Some(problem),
                 }

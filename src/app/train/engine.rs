@@ -284,7 +284,12 @@ fn next(desk: &Desk, is_done: bool, stale: bool) -> Order {
         };
         if mail.news.phase != phase {
             drop(mail);
-            desk.announce(|news| news.phase = phase);
+            let tell = |news: &mut News| news.phase = phase;
+            // No other panel tells that a run goes on, or is paused.
+            match is_done {
+                true => desk.announce(tell),
+                false => desk.tell(tell),
+            }
             mail = desk.post.mail();
             continue;
         }

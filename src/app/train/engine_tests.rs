@@ -76,6 +76,18 @@ fn a_window_that_does_not_read_the_steps_of_a_run_is_woken_for_its_end() {
 }
 
 #[test]
+fn that_a_run_begins_is_news_for_its_own_panel_alone() {
+    let plan = plan(20_000, None, |settings| settings.epochs = 1000);
+    let run = Trainer::start(Choice::Cpu, plan, Pace::Full, egui::Context::default()).unwrap();
+    let began = Instant::now();
+    while run.is_opening() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not begin");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(!run.is_urgent());
+}
+
+#[test]
 fn a_run_goes_to_its_end_and_every_step_is_told_once() {
     let mut watch = Watch::start(1000, |settings| settings.epochs = 10);
     watch.until(|all| all.phase == Phase::Done && all.watched.last().is_some_and(|look| look.step == 79));

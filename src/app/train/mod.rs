@@ -33,6 +33,9 @@ const PACE: f32 = 300.0;
 /// What messages in other panels begin with.
 const TOLD: &str = "Train: ";
 
+/// And what one says that is no problem.
+const DONE: &str = "the run is done.";
+
 pub struct Train {
     choices: Choices,
     sheet: Sheet,
@@ -118,11 +121,15 @@ impl Train {
         }
         let (phase, known) = (self.phase(), self.problems());
         self.take(shared);
-        for problem in self.problems().iter().filter(|problem| !known.contains(problem)) {
+        let problems = self.problems();
+        // What is mended is told no longer.
+        let holds = |told: &str| told == DONE || problems.iter().any(|problem| problem == told);
+        shared.messages().retain(|message| message.strip_prefix(TOLD).is_none_or(holds));
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             shared.say(format!("{TOLD}{problem}"));
         }
         if self.phase() == Some(Phase::Done) && phase != self.phase() {
-            shared.say(format!("{TOLD}the run is done."));
+            shared.say(format!("{TOLD}{DONE}"));
         }
     }
 
@@ -424,6 +431,20 @@ mod tests {
         train.listen(&mut shared);
         assert!(shared.messages().is_empty() && train.instead.is_some());
         assert_eq!(train.problems(), ["the GPU was unplugged"]);
+    }
+
+    #[test]
+    fn in_other_panels_a_problem_is_told_until_it_is_mended() {
+        let mut shared = shared();
+        let mut train = Train { run: Some(Trainer::stuck(Phase::Done)), sheet: Sheet::opening(), ..Train::default() };
+        let (unwritten, written) = (Err("the disk is full".into()), Ok(PathBuf::from("live-fast-latest.safetensors")));
+        let done = "Train: the run is done.";
+        shared.say("of another panel");
+        for (spare, told) in [(unwritten, vec!["Train: the disk is full", done]), (written, vec![done])] {
+            train.run.as_ref().unwrap().announce(|news| news.spare = Some(spare));
+            train.listen(&mut shared);
+            assert_eq!(*shared.messages(), [vec!["of another panel"], told].concat());
+        }
     }
 
     #[test]

@@ -29,12 +29,18 @@ use super::InferError;
 use super::scores::softmax;
 use crate::data::pack;
 use crate::device::Device;
+use crate::device::cpu::Cpu;
 use crate::graph::{Place, Store};
 use crate::models::{ModelFile, Normalization};
 use plans::Plans;
 
 /// Side of the field that a person draws on, in pixels.
 pub const FIELD: usize = 448;
+
+/// The most pictures that go through the network at once: whoever draws meanwhile waits for them. A CPU is no faster with
+/// more than a few; a GPU does these in a few milliseconds, and every batch is a round trip.
+const BATCH_ON_CPU: usize = 16;
+const BATCH: usize = 64;
 
 /// A classifier on a device, to be looked into.
 pub struct Look {
@@ -98,7 +104,8 @@ impl Look {
         let (network, parameters) = anatomy::network(file, class_names.len(), &mut store)?;
         let values = file.values("", &parameters)?;
         let normalization = Normalization::read(file)?;
-        let plans = Plans::declare(&mut store, &network, &parameters, normalization)?;
+        let most = if device.origin() == Cpu::new().origin() { BATCH_ON_CPU } else { BATCH };
+        let plans = Plans::declare(&mut store, &network, &parameters, normalization, most)?;
         device.allocate(&store)?;
         parameters.send(device.as_mut(), &values)?;
         let anatomy = Arc::new(Anatomy::new(network, parameters, values)?);

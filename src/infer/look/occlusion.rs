@@ -80,6 +80,7 @@ impl Occlusion {
 
     /// By how much the probability of the class falls: for each pixel, `[h * w]`, the mean over the patches that covered
     /// it. Pixels whose patches held nothing but black are zero. Negative where the class gains.
+    /// Only whole once [`Occlusion::advance`] has returned false.
     pub fn falls(&self) -> Vec<f32> {
         let (mut falls, mut covered) = (vec![0.0f64; self.picture.len()], vec![0u32; self.picture.len()]);
         let rows = |at: &[usize; 2]| rows(*at, self.patch, self.side);

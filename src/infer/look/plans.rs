@@ -12,10 +12,6 @@ use crate::ops::pool::AvgPool;
 use crate::ops::sample::{GatherImages, Order};
 use crate::tensor::Tensor;
 
-/// The most pictures that go through the network at once: few, since whoever draws meanwhile waits for them, and a CPU
-/// is no faster with more.
-const BATCH: usize = 16;
-
 /// Where inputs and results are on the device. Each has its own buffer, as no dispatch may read and write the same one.
 pub struct Places {
     /// Bytes of a drawing, and of a picture of the network's size.
@@ -52,14 +48,16 @@ pub struct Plans {
 }
 
 impl Plans {
+    /// At most `most` pictures are in a batch.
     pub fn declare(
         store: &mut Store,
         network: &Network,
         parameters: &Parameters,
         normalization: Normalization,
+        most: usize,
     ) -> Result<Plans, InferError> {
         let [h, w, c] = network.image()?;
-        let batch = network.images_at_once(BATCH);
+        let batch = network.images_at_once(most);
         let mut stored = |name: &str, tensor: Tensor| store.place(format!("look.{name}"), tensor);
         // Zero from the start and never advanced: every batch is the first.
         let clock = stored("clock", Tensor::u32([2]));

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::testing::{AVERAGES, EVERYTHING, digits, enlarged, look, noise, shipped, untrained};
 use super::*;
 use crate::data::ImageSet;
-use crate::device::cpu::Cpu;
+use crate::device::rigged::Rigged;
 use crate::infer::Classifier;
 
 const ALL: Wanted = Wanted { activations: true, saliency: Some(3) };
@@ -278,6 +278,12 @@ fn a_picture_is_covered_in_turns_and_only_for_the_network_that_it_was_begun_for(
     while pass.advance(&mut look).unwrap() {}
     assert!(!pass.advance(&mut look).unwrap());
     assert_eq!(pass.falls(), look.occlusion(&digit, 7, 6, 2).unwrap());
+}
+
+#[test]
+fn a_cpu_is_given_fewer_pictures_at_once_than_a_gpu() {
+    let gpu = Look::open(Rigged::open("a GPU", |_, _| Ok(())), &ModelFile::shipped("dense").unwrap()).unwrap();
+    assert_eq!([shipped("dense").plans.batch, gpu.plans.batch], [16, 64]);
 }
 
 #[test]
