@@ -141,7 +141,7 @@ fn data_extend_refuses_what_it_cannot_do_and_leaves_nothing() {
     place.refused("data extend --data bars", &["bars has images of 20 x 12", "only images of 28 x 28", "--shift"]);
     place.refused("data extend --data data --limit 0", &["--limit is 0"]);
     place.refused("data extend --data data --limit -1", &["--limit"]);
-    place.refused("data extend --data data --out data", &["data", NAMES[0], "already", "--out"]);
+    place.refused("data extend --data data --out data", &["data", NAMES[0], "is already there; name another place"]);
     place.refused("data extend --data nowhere", &["cannot read nowhere"]);
     place.write("file", "");
     place.refused("data extend --data data --out file", &["--out file"]);
