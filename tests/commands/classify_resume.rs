@@ -89,7 +89,8 @@ fn a_sheet_and_a_list_of_errors_may_be_put_elsewhere_when_a_run_goes_on_but_not_
     let full = place.command(&format!("{line} --errors full.csv")).env("INKGRAD_FAULT", "full-disk@full.csv").output();
     let full = said(full.unwrap());
     ends_with(&full, 1);
-    assert!(full.err.contains("cannot write full.csv: ") && full.err.contains("that there is room"), "{full:#?}");
+    let kept = "that there is room. What is done is kept in table.csv.partial";
+    assert!(full.err.contains("cannot write full.csv: ") && full.err.contains(kept), "{full:#?}");
     let words = "was begun with --errors full.csv, not without --errors";
     place.refused(&format!("{line} --resume"), &[words]);
     ends_with(&place.run(&format!("{line} --resume --errors room.csv --sheet sheet.png")), 3);
