@@ -128,6 +128,23 @@ fn a_run_that_goes_on_replaces_its_own_files_and_those_of_the_runs_before_it_but
 }
 
 #[test]
+fn a_file_in_the_way_is_refused_before_a_run_that_goes_on_moves_anything() {
+    let place = Place::new();
+    digits(&place, "in", 3);
+    place.write("mine.csv", "mine");
+    let line = format!("{CLASSIFY} in --out table.csv --sort-into sorted --sort move");
+    ends_before_its_table(&place, &line);
+    // What a kill leaves before a picture in the journal is moved.
+    let (image, label) = digit(0);
+    let left = format!("in/{label}/00000.png");
+    save(&place, &left, image);
+    place.refused(&format!("{line} --resume --errors mine.csv"), &["mine.csv is already there"]);
+    assert!(place.path(&left).exists());
+    place.works(&format!("{line} --resume"));
+    assert!(!place.path(&left).exists() && rows(&place.text("table.csv")).len() == 4);
+}
+
+#[test]
 fn a_table_that_is_whole_is_left_as_it_is_and_one_that_would_be_another_is_told() {
     let place = Place::new();
     digits(&place, "in", 30);
