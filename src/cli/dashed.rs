@@ -3,19 +3,27 @@
 use std::ffi::OsString;
 
 use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue};
-use clap::{Command, Error};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, Error};
 
 use crate::pictures::visible;
 use crate::words::in_quotes;
 
 /// An error of parsing `words`, which says of an unknown flag that stands where the flag before it takes a value how it
-/// is given as that. clap's own advice, to write `--` before it, makes no value of it.
+/// is given as that. clap's own advice, to write `--` before it, makes no value of it. Where the first letter of such a
+/// value is a flag, clap only says that the flag before it lacks a value.
 pub fn advised(mut error: Error, command: &Command, words: &[OsString]) -> Error {
     let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else { return error };
+    let Some(ContextValue::String(told)) = error.get(ContextKind::InvalidArg) else { return error };
     let command = words.iter().fold(command, |command, word| command.find_subcommand(word).unwrap_or(command));
-    let is_taken = |pair: &&[String]| takes_value(command, &pair[0]) && pair[1].starts_with(unknown.as_str());
+    let is_letters = |word: &str| word.starts_with('-') && !word.starts_with("--") && word.len() > 2;
+    let is_taken = |pair: &&[String]| {
+        let mut flags = command.get_arguments().filter(|arg| takes_value(arg, &pair[0]));
+        flags.any(|flag| match error.kind() {
+            ErrorKind::InvalidValue => flag.to_string() == *told && is_letters(&pair[1]),
+            _ => pair[1].starts_with(told.as_str()),
+        })
+    };
     let Some([flag, value]) = words.windows(2).find(is_taken) else { return error };
     let value = visible(value);
     let tip = format!("to pass '{value}' as the value of '{flag}', use {flag}={}", in_quotes(&value));
@@ -23,22 +31,25 @@ pub fn advised(mut error: Error, command: &Command, words: &[OsString]) -> Error
     error
 }
 
-/// Whether a word is a flag, and a value comes after it.
-fn takes_value(command: &Command, word: &str) -> bool {
-    let Some(flag) = word.strip_prefix("--") else { return false };
-    let mut known = command.get_arguments();
-    known.any(|arg| arg.get_long() == Some(flag) && arg.get_action().takes_values() && !arg.is_require_equals_set())
+/// Whether a word is this flag, by any of its names, and a value comes after it.
+fn takes_value(arg: &Arg, word: &str) -> bool {
+    let is_called = match word.strip_prefix("--") {
+        Some(long) => arg.get_long() == Some(long) || arg.get_all_aliases().is_some_and(|all| all.contains(&long)),
+        None => arg.get_short().is_some_and(|short| word == format!("-{short}")),
+    };
+    is_called && arg.get_action().takes_values() && !arg.is_require_equals_set()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{Arg, ArgAction};
+    use clap::ArgAction;
 
     fn told(line: &[&str]) -> String {
         let flags = [
             Arg::new("resume").long("resume"),
-            Arg::new("quiet").long("quiet").action(ArgAction::SetTrue),
+            Arg::new("out").long("out").short('o').alias("output"),
+            Arg::new("quiet").long("quiet").short('q').action(ArgAction::SetTrue),
             Arg::new("norm").long("norm").num_args(0..=1).require_equals(true),
             Arg::new("model"),
         ];
@@ -54,6 +65,20 @@ mod tests {
         let tip = "tip: to pass '-run' as the value of '--resume', use --resume=-run\n";
         assert!(told_of("-run").contains(tip) && !told_of("-run").contains("-- -r"), "{}", told_of("-run"));
         assert!(told_of("--other").contains("use --resume=--other\n"), "{}", told_of("--other"));
+        for flag in ["--out", "--output", "-o"] {
+            let told = told(&[flag, "-run"]);
+            assert!(told.contains(&format!("as the value of '{flag}', use {flag}=-run\n")), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_begins_with_a_dash_and_the_letter_of_a_flag_is_told_in_the_same_way() {
+        let lacks = |value: &str| told(&["--resume", value]);
+        assert!(lacks("-quiet").contains("a value is required for '--resume"), "{}", lacks("-quiet"));
+        assert!(lacks("-quiet").contains("use --resume=-quiet\n"), "{}", lacks("-quiet"));
+        for flag in ["-q", "--quiet"] {
+            assert!(!lacks(flag).contains("as the value of"), "{}", lacks(flag));
+        }
     }
 
     #[test]

@@ -37,11 +37,12 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
     /// Print one line of JSON: model, kind, device and data; of a classifier also views, count, right, unanswered,
-    /// accuracy, standard_error, interval (of 95 %), loss, mean, classes (name, precision, recall, f1, count),
-    /// confusion (a row for each true class), shifts (accuracy in rows down, columns right) and written, the pictures;
-    /// of a generator judge, judge_sha256, count, seed, truncation, frechet, floor (that of real pictures),
-    /// times_floor, recovered, precision, recall, classes (name, recovered, diversity), collapsed and taught_accuracy.
-    /// Shares are from 0 to 1, and what is not known is null
+    /// accuracy, standard_error, interval (of 95 %), loss, mean (precision, recall, f1), classes (name, precision,
+    /// recall, f1, count), confusion (a row for each true class), shifts (most; accuracy in rows down, columns right;
+    /// by_distance: pixels, shifts, accuracy) and written, the pictures; of a generator judge, judge_sha256, count,
+    /// seed, truncation, frechet, floor (that of real pictures), times_floor, recovered, precision, recall, classes
+    /// (name, recovered, diversity), collapsed and taught_accuracy. Shares are from 0 to 1, and what is not known is
+    /// null
     #[arg(long)]
     json: bool,
     /// Folder for confusion.png and mistakes.png [default: the run's folder for its best model; not drawn for
@@ -87,7 +88,7 @@ struct Results<'a> {
     /// A row for each true class: how often it was taken for each class.
     confusion: Option<Vec<Vec<u64>>>,
     shifts: Option<Shifts>,
-    written: Vec<String>,
+    written: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -112,19 +113,24 @@ impl Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let file = ModelFile::open(&args.model)?;
-    let path = &file.name;
-    let reading = args.reading.reading();
+    let name = file.name.display().to_string();
     args.reading.check_data(args.data.as_deref())?;
     if file.is_gan() {
-        let generator = format!("{} is a generator", path.display());
+        let generator = format!("{name} is a generator");
         args.refuse(HEADING, "classifiers", &generator)?;
         // Other numbers to hold out are for both.
+        let reading = args.reading.reading();
         let leaves_some = reading.hold_out != Some(HoldOut::All);
         anyhow::ensure!(leaves_some, "--hold-out all is for classifiers, and {generator}");
         return evaluate_gan::run(file, &args.device, args.data.as_deref(), reading, args.json, &args.generator);
     }
-    args.refuse(evaluate_gan::HEADING, "generators", &format!("{} is a classifier", path.display()))?;
-    let folder = args.out.or_else(|| of_run(path));
+    args.refuse(evaluate_gan::HEADING, "generators", &format!("{name} is a classifier"))?;
+    classifier(&args, &file)
+}
+
+fn classifier(args: &Args, file: &ModelFile) -> anyhow::Result<ExitCode> {
+    let path = &file.name;
+    let folder = args.out.clone().or_else(|| of_run(path));
     anyhow::ensure!(
         folder.is_some() || args.mistakes.is_none(),
         "--mistakes: the sheet goes into a run's folder, and {} is not a run's best model; name a place with --out DIR",
@@ -134,22 +140,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (network, _) = file.network(&mut store, "classifier")?;
     let class_names = file.class_names()?;
 
-    let elsewhere = trained_elsewhere(&file, args.data.as_deref());
-    let advice = elsewhere.as_ref().map_or(String::new(), |advice| format!("; {advice}"));
-    let set = to_test(args.data.as_deref(), &reading, &file)?;
-    let DataSet { name, test, .. } = with_classes(set, class_names.clone())
-        .map_err(|error| anyhow::anyhow!("{}: {error}{advice}", path.display()))?;
-    let (takes, has) = (by(&network.input), by(&[test.height, test.width, test.channels]));
-    anyhow::ensure!(takes == has, "{} takes images of {takes}, but {name} has {has}{advice}", path.display());
-    if let Some(advice) = &elsewhere {
-        note(format_args!("note: {advice}"));
-    }
-
+    let DataSet { name, test, .. } = test_data(args, file, &class_names, &network.input)?;
     if let Some(most) = args.shifts {
         evaluate_shifts::check(most, &test)?;
     }
     let mut device = open_device(&args.device)?;
-    let mut evaluation = Evaluation::open(&file, &test, device.as_mut())?;
+    let mut evaluation = Evaluation::open(file, &test, device.as_mut())?;
     let scores = Scores::new(&evaluation.mean_logits(device.as_mut(), test.len(), args.views.into())?, &test.labels);
 
     // The pictures are written whether or not anyone still reads the tables.
@@ -182,19 +178,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let by_class = has_table.then_some(&confusion);
     let written = if let Some(folder) = folder {
-        let confusion = by_class.map(|confusion| report::confusion_picture(confusion, &class_names)).transpose()?;
-        let mistakes = mistakes(&scores, &test, &class_names, args.mistakes.unwrap_or(40))?;
-        let written = save(&folder, confusion, mistakes)?;
-        written.iter().for_each(|picture| tell(picture.clone()));
-        written
+        draw(&folder, by_class, &scores, &test, &class_names, args.mistakes.unwrap_or(40))
     } else {
         note(format_args!(
             "note: confusion.png and mistakes.png are not drawn: they go into a run's folder, and {} is not a \
              run's best model; name a place with --out DIR",
             path.display()
         ));
-        Vec::new()
+        Ok(Vec::new())
     };
+    // The numbers are printed even where the pictures could not be drawn.
     if args.json {
         say_json(&Results {
             model: path.display().to_string(),
@@ -213,10 +206,26 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             classes: by_class.map(|confusion| classes(confusion, &class_names)),
             confusion: by_class.map(Confusion::rows),
             shifts,
-            written,
+            written: written.as_deref().unwrap_or_default(),
         })?;
     }
+    written?.into_iter().for_each(tell);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Data with test images for a file's classifier, which has these classes and takes images of this size.
+fn test_data(args: &Args, file: &ModelFile, class_names: &[String], input: &[usize]) -> anyhow::Result<DataSet> {
+    let (data, path) = (args.data.as_deref(), file.name.display());
+    let elsewhere = trained_elsewhere(file, data);
+    let advice = elsewhere.as_ref().map_or(String::new(), |advice| format!("; {advice}"));
+    let set = to_test(data, &args.reading.reading(), file)?;
+    let set = with_classes(set, class_names.to_vec()).map_err(|error| anyhow::anyhow!("{path}: {error}{advice}"))?;
+    let (takes, has) = (by(input), by(&[set.test.height, set.test.width, set.test.channels]));
+    anyhow::ensure!(takes == has, "{path} takes images of {takes}, but {} has {has}{advice}", set.name);
+    if let Some(advice) = elsewhere {
+        note(format_args!("note: {advice}"));
+    }
+    Ok(set)
 }
 
 fn classes<'a>(confusion: &Confusion, names: &'a [String]) -> Vec<Class<'a>> {
@@ -228,6 +237,19 @@ fn classes<'a>(confusion: &Confusion, names: &'a [String]) -> Vec<Class<'a>> {
         count: of.support,
     };
     names.iter().zip(confusion.per_class()).map(class).collect()
+}
+
+/// Draws the table of classes, if there is one, and the mistakes, into a folder, and returns where they are.
+fn draw(
+    folder: &Path,
+    by_class: Option<&Confusion>,
+    scores: &Scores,
+    test: &ImageSet,
+    class_names: &[String],
+    most: usize,
+) -> anyhow::Result<Vec<String>> {
+    let confusion = by_class.map(|confusion| report::confusion_picture(confusion, class_names)).transpose()?;
+    save(folder, confusion, mistakes(scores, test, class_names, most)?)
 }
 
 /// Saves the pictures in a folder, which it makes if it is missing, and returns where they are.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use super::numbers::positive;
-use super::reading::{ReadingFlags, check_measured, data_read};
+use super::reading::{ReadingFlags, check_begun_with, check_measured, data_read};
 use super::train_gan::first_of;
 use super::{absolute, count, ensure_remembered, going_on, interrupt, note, say};
 use crate::data::{DataSet, ImageSet, digest};
@@ -177,9 +177,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ratios = [kept.as_slice(), &args.ratios].concat();
     // Runs of something else are refused before anything is trained.
     let digest = digest(&data.train);
+    let judge = Judge::declare(&mut Store::default(), settings.judge.as_deref())?;
     for ratio in &ratios {
         let (noise, label) = widths(*ratio, width);
-        check_begun(&args.out, &gan.with_widths(noise, label)?, *ratio, &settings, (&digest, &data.class_names))?;
+        check_begun(&args.out, &gan.with_widths(noise, label)?, *ratio, &settings, &data, &digest, &judge)?;
     }
     let choice = find(&args.device)?;
     check_room(&data.train, &choice.name(), choice.largest_tensor())?;
@@ -283,14 +284,15 @@ fn settings(args: &Args, gan: &Gan, train: &ImageSet) -> GanSettings {
 }
 
 /// Refuses a run that was begun for this ratio with something else. Wherever data and a judge are now, they must be
-/// those that it has learned from and was measured by; the last argument is the digest of the data and the names of
-/// their classes.
+/// those that it has learned from and was measured by; `digest` identifies the training images.
 fn check_begun(
     out: &Path,
     gan: &Gan,
     ratio: (u32, u32),
     settings: &GanSettings,
-    (digest, class_names): (&str, &[String]),
+    data: &DataSet,
+    digest: &str,
+    judge: &Judge,
 ) -> anyhow::Result<()> {
     let path = out.join(folder_name(&gan.name, ratio));
     if !is_run(&path) {
@@ -303,9 +305,9 @@ fn check_begun(
         anyhow::bail!("{}: was begun {difference}; give the same, or another --out", path.display());
     }
     let start = folder.start()?;
-    start.check_data(digest, class_names)?;
-    let judge = Judge::declare(&mut Store::default(), settings.judge.as_deref())?;
-    Ok(GanRun::check_judge(&start, &judge, was.judge != settings.judge)?)
+    check_begun_with(&start, data, digest, settings.data.as_deref(), &settings.reading)?;
+    folder.check_settings::<GanSettings>(&start)?;
+    Ok(GanRun::check_judge(&start, judge, was.judge != settings.judge)?)
 }
 
 /// The folder of one ratio's run, which may have been begun or finished before.

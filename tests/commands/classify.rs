@@ -464,6 +464,8 @@ fn a_sheet_that_cannot_be_written_is_told_at_the_start_and_one_without_room_can_
     let line = format!("{line} --sheet sheet.png");
     let full = said(place.command(&line).env("INKGRAD_FAULT", "full-disk@sheet.png").output().unwrap());
     ends_with(&full, 1);
+    let kept = "that there is room. What is done is kept in table.csv.partial";
+    assert!(full.err.contains("cannot write sheet.png: ") && full.err.contains(kept), "{full:#?}");
     assert!(place.path("table.csv.partial").exists() && !place.path("sheet.png").exists(), "{full:#?}");
     place.works(&format!("{line} --resume"));
     assert!(place.path("sheet.png").exists() && !place.path("table.csv.partial").exists());

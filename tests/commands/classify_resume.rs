@@ -89,7 +89,8 @@ fn a_sheet_and_a_list_of_errors_may_be_put_elsewhere_when_a_run_goes_on_but_not_
     let full = place.command(&format!("{line} --errors full.csv")).env("INKGRAD_FAULT", "full-disk@full.csv").output();
     let full = said(full.unwrap());
     ends_with(&full, 1);
-    assert!(full.err.contains("cannot write full.csv: ") && full.err.contains("that there is room"), "{full:#?}");
+    let kept = "that there is room. What is done is kept in table.csv.partial";
+    assert!(full.err.contains("cannot write full.csv: ") && full.err.contains(kept), "{full:#?}");
     let words = "was begun with --errors full.csv, not without --errors";
     place.refused(&format!("{line} --resume"), &[words]);
     ends_with(&place.run(&format!("{line} --resume --errors room.csv --sheet sheet.png")), 3);
@@ -124,6 +125,23 @@ fn a_run_that_goes_on_replaces_its_own_files_and_those_of_the_runs_before_it_but
     ends_with(&place.run(&format!("{line} --resume --errors later.csv --sheet sheet.png")), 3);
     assert!(place.text("own.csv").contains("broken.png") && place.text("later.csv").contains("broken.png"));
     assert_eq!(rows(&place.text("table.csv")).len(), 4);
+}
+
+#[test]
+fn a_file_in_the_way_is_refused_before_a_run_that_goes_on_moves_anything() {
+    let place = Place::new();
+    digits(&place, "in", 3);
+    place.write("mine.csv", "mine");
+    let line = format!("{CLASSIFY} in --out table.csv --sort-into sorted --sort move");
+    ends_before_its_table(&place, &line);
+    // What a kill leaves before a picture in the journal is moved.
+    let (image, label) = digit(0);
+    let left = format!("in/{label}/00000.png");
+    save(&place, &left, image);
+    place.refused(&format!("{line} --resume --errors mine.csv"), &["mine.csv is already there"]);
+    assert!(place.path(&left).exists());
+    place.works(&format!("{line} --resume"));
+    assert!(!place.path(&left).exists() && rows(&place.text("table.csv")).len() == 4);
 }
 
 #[test]

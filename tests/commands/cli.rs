@@ -761,6 +761,7 @@ fn resuming_what_is_no_run_or_with_settings_of_its_own_is_refused() {
     place.refused("train --resume data", &["data/config.toml", "runs/0001-fast"]);
     place.refused("train --resume nowhere", &["nowhere/config.toml", "runs/0001-fast"]);
     place.refused("train --resume -run", &["as the value of '--resume', use --resume=-run\n"]);
+    place.refused("train --resume -quiet", &["as the value of '--resume', use --resume=-quiet\n"]);
     place.refused("train --resume=-run", &["-run/config.toml", "runs/0001-fast"]);
     place.works("train dense --data data --device cpu --epochs 1");
     for flag in ["--epochs 3", "--seed 1", "--out elsewhere", "--learning-rate 0.1"] {

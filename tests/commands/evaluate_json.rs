@@ -113,6 +113,16 @@ fn a_classifiers_numbers_are_those_of_its_tables() {
 }
 
 #[test]
+fn the_numbers_are_printed_even_where_the_pictures_cannot_be_saved() {
+    let place = Place::with_digits(10, 50);
+    place.write("file", "no folder");
+    let said = place.run("evaluate dense --data data --device cpu --out file/seen --json");
+    assert!(said.code == Some(1) && said.err.contains("--out file/seen: "), "{said:#?}");
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    assert!(told["count"] == 50 && list(&told["written"]).is_empty(), "{told}");
+}
+
+#[test]
 fn what_is_no_number_is_null() {
     let place = Place::with_digits(10, 50);
     let mut model = ModelFile::shipped("dense").unwrap();

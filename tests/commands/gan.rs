@@ -374,6 +374,21 @@ fn a_sweep_goes_on_wherever_its_data_and_its_judge_are_but_with_no_others() {
     let words = ["sweep/tiny-3-1/best.safetensors: ", "the training images or labels are not those it began with"];
     place.refused(&sweep("--ratios 1:1,3:1,1:3 --data less"), &words);
     place.refused(&sweep("--ratios 1:1 --data less"), &["the training images or labels are not those it began with"]);
+    for name in &NAMES[2..] {
+        std::fs::remove_file(place.path(&format!("moved/{name}"))).unwrap();
+    }
+    place.refused(&moved, &["not those it began with", "it began with test images of their own", "has none now"]);
+}
+
+#[test]
+fn a_sweep_does_not_go_on_with_a_run_whose_settings_were_edited_since() {
+    let place = place();
+    let sweep = "sweep tiny.toml --ratios 1:3 --epochs 1 --data data --device cpu";
+    place.works(sweep);
+    let config = place.text("sweep/tiny-1-3/config.toml");
+    place.write("sweep/tiny-1-3/config.toml", config.replace("seed = 0", "seed = 1"));
+    let words = ["sweep/tiny-1-3/config.toml: ", "the run was begun with seed = 0, not with seed = 1"];
+    place.refused(&format!("{sweep} --seed 1"), &words);
 }
 
 #[test]

@@ -25,7 +25,7 @@ const FORM: u32 = 2;
 const MADE_LAST: [&str; 2] = ["--sheet", "--errors"];
 
 /// Everything that decides a table's rows, and which files are made besides; a journal's first line. Another one follows
-/// when a run continues the table that makes other files at the end.
+/// when a run continues the table that is to make other files at the end.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Begun {
     form: u32,
@@ -167,7 +167,7 @@ impl Begun {
     }
 
     /// The files that are made at the end.
-    fn made_last(&self) -> impl Iterator<Item = PathBuf> {
+    pub fn made_last(&self) -> impl Iterator<Item = PathBuf> {
         let made = self.flags.iter().filter(|(flag, _)| MADE_LAST.contains(&flag.as_str()));
         made.map(|(_, file)| text_path(file))
     }

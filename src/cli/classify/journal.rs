@@ -22,7 +22,7 @@ pub struct Journal {
 /// A line of a journal after its first.
 enum Line {
     Record(Record),
-    /// What a run was given that continued the table and makes other files at the end.
+    /// What a run was given that continued the table and was to make other files at the end.
     Begun(Begun),
 }
 
@@ -56,14 +56,14 @@ impl Journal {
     ///
     /// # Errors
     /// If it was begun with something else, or if a file that is made at the end would replace one that is none of this
-    /// table's.
+    /// table's: no record is passed then.
     pub fn resume(
         path: &Path,
         begun: &Begun,
-        mut tell: impl FnMut(Record) -> anyhow::Result<()>,
+        tell: impl FnMut(Record) -> anyhow::Result<()>,
     ) -> anyhow::Result<Journal> {
         let file = OpenOptions::new().read(true).write(true).open(path);
-        let mut file = file.with_context(|| format!("cannot continue {}", path.display()))?;
+        let file = file.with_context(|| format!("cannot continue {}", path.display()))?;
         lock(&file, path)?;
         let mut lines = Lines::new(&file, path, |text| serde_json::from_slice(text));
         let found =
@@ -71,23 +71,21 @@ impl Journal {
         if let Some(difference) = found.as_ref().and_then(|found| found.difference(begun)) {
             bail!("{}: was begun {difference}. Continue with the same, or start over with --force", path.display());
         }
-        let mut end = lines.end;
         let mut earlier = Vec::from_iter(found);
         let mut lines = lines.then(Line::read);
-        while let Some(line) = lines.next().transpose()? {
-            match line {
-                Line::Record(record) => tell(record)?,
-                Line::Begun(begun) => earlier.push(begun),
+        for line in lines.by_ref() {
+            if let Line::Begun(begun) = line? {
+                earlier.push(begun);
             }
-            end = lines.end;
         }
-        drop(lines);
+        let end = lines.end;
         if let Some(file) = begun.would_overwrite(&earlier) {
             return Err(already_there(&file, ", and the table was not begun with it", "move it away"));
         }
-        file.set_len(end).and_then(|()| file.seek(SeekFrom::End(0))).map_err(WriteError::of(path))?;
+        file.set_len(end).map_err(WriteError::of(path))?;
         let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file), kept: end };
-        if !earlier.contains(begun) {
+        journal.read(tell)?;
+        if !earlier.iter().any(|one| one.made_last().eq(begun.made_last())) {
             journal.begin(begun)?;
         }
         Ok(journal)
@@ -286,6 +284,18 @@ mod tests {
         assert!(error.contains("a.partial: was begun by another version of this program"), "{error}");
         std::fs::write(&path, "path,label\n").unwrap();
         assert!(format!("{:#}", resumed(&path).unwrap_err()).contains("line 1"));
+    }
+
+    #[test]
+    fn only_what_a_run_is_to_make_at_the_end_is_noted_when_it_goes_on_and_only_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.partial");
+        drop(Journal::start(&path, &begun("in --model copy")).unwrap());
+        let lines = |flags: &str| {
+            drop(Journal::resume(&path, &begun(&format!("in --model {flags}")), |_| Ok(())).unwrap());
+            std::fs::read_to_string(&path).unwrap().lines().count()
+        };
+        assert_eq!(["judge", "judge --errors no-such.csv", "copy --errors no-such.csv"].map(lines), [1, 2, 2]);
     }
 
     #[test]

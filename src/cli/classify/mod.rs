@@ -159,7 +159,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let summary = &mut results.summary;
     let all = summary.pictures + summary.failed;
     if stop.load(Ordering::Relaxed) {
-        summary.finish_errors()?;
+        summary.finish_errors().map_err(with_kept)?;
         sink.end().map_err(with_kept)?;
         let kept = kept(&args).map(|kept| format!(", {kept}")).unwrap_or_default();
         note(format_args!("stopped after {}{kept}", counted(all, "picture")));
@@ -178,14 +178,14 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     {
         resumed::ensure_asked_for(journal, &done.lock().unwrap_or_else(PoisonError::into_inner))?;
     }
-    summary.finish_errors()?;
+    summary.finish_errors().map_err(with_kept)?;
     let mut journal = sink.end().map_err(with_kept)?;
     if let (Some(journal), Some(out)) = (&mut journal, &args.out) {
         write_table(journal, out, format, columns, existing, &mended).map_err(with_kept)?;
     }
     if let (Some(least), Some(path)) = (results.least, &args.sheet) {
         let (sheet, missing) = least.draw(&work)?;
-        report::save_png(&sheet, path)?;
+        report::save_png(&sheet, path).map_err(|error| with_kept(error.into()))?;
         if missing > 0 {
             let (path, missing) = (path.display(), counted(missing, "picture"));
             note(format_args!("{path}: lacks {missing}, no longer there or too many to fit"));
