@@ -68,14 +68,18 @@ fn shaders_agree_with_their_twins_where_workgroups_fill_two_rows_and_invocations
         let case = Case::new("728x364x8", Arc::new(MatMul::new(layout))).no_derivative();
         case.input(Tensor::f32(a), Fill::Uniform).input(Tensor::f32(b), Fill::Uniform)
     };
-    // An image is a workgroup.
-    let gather = GatherImages::new(10, MAX_GROUPS + 2, [1, 1, 1], [0.13, 0.31], Order::Shuffled);
-    let gathered = Case::new("in two rows of workgroups", Arc::new(gather)).no_derivative();
+    let gathered = |images: usize| {
+        let gather = GatherImages::new(10, images, [1, 1, 1], [0.13, 0.31], Order::Shuffled);
+        let case = Case::new("in two rows of workgroups", Arc::new(gather)).no_derivative();
+        case.input(Tensor::u32([3]), Fill::Below(u32::MAX)).input(Tensor::u32([2]), Fill::Words(&[0, 7]))
+    };
     for case in [
         product(Layout::NN, [728, 8], [8, 364]),
         product(Layout::NT, [728, 8], [364, 8]),
         product(Layout::TN, [8, 728], [8, 364]),
-        gathered.input(Tensor::u32([3]), Fill::Below(u32::MAX)).input(Tensor::u32([2]), Fill::Words(&[0, 7])),
+        // An image is a workgroup: two whole rows, and two of which the last is one too many.
+        gathered(MAX_GROUPS + 1),
+        gathered(MAX_GROUPS + 2),
     ] {
         check::against_twin(&case, &mut gpu).unwrap_or_else(|fault| panic!("{fault}"));
     }
