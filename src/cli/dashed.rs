@@ -20,7 +20,8 @@ pub fn advised(mut error: Error, command: &Command, words: &[OsString]) -> Error
     let is_taken = |pair: &&[String]| {
         let mut flags = command.get_arguments().filter(|arg| takes_value(arg, &pair[0]));
         flags.any(|flag| match error.kind() {
-            ErrorKind::InvalidValue => flag.to_string() == *told && is_letters(&pair[1]),
+            // The flag is told with a name for its value.
+            ErrorKind::InvalidValue => is_letters(&pair[1]) && told.split(' ').next() == written(flag).as_deref(),
             _ => pair[1].starts_with(told.as_str()),
         })
     };
@@ -29,6 +30,11 @@ pub fn advised(mut error: Error, command: &Command, words: &[OsString]) -> Error
     let tip = format!("to pass '{value}' as the value of '{flag}', use {flag}={}", in_quotes(&value));
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
     error
+}
+
+/// A flag as it is written out. Its own text is there only once clap has built its command.
+fn written(flag: &Arg) -> Option<String> {
+    flag.get_long().map(|long| format!("--{long}"))
 }
 
 /// Whether a word is this flag, by any of its names, and a value comes after it.
