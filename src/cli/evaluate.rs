@@ -22,7 +22,16 @@ const HEADING: &str = "Classifier options";
 /// Mistakes per row of the sheet.
 const COLUMNS: usize = 8;
 
+const JSON: &str = "What --json prints: model, kind, device, data and count; shares are from 0 to 1, and what is not
+known is null. Of a classifier also views, right, unanswered, accuracy, standard_error, interval
+(of 95 %), loss, mean (precision, recall, f1), classes (name, precision, recall, f1, count),
+confusion (a row for each true class), shifts (most; accuracy in rows down, columns right;
+by_distance: pixels, shifts, accuracy) and written, the pictures. Of a generator judge,
+judge_sha256, seed, truncation, frechet, floor (that of real pictures), times_floor, recovered,
+precision, recall, classes (name, recovered, diversity), collapsed and taught_accuracy.";
+
 #[derive(clap::Args)]
+#[command(after_help = JSON)]
 pub struct Args {
     #[command(flatten)]
     given: Given,
@@ -36,13 +45,7 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Print one line of JSON: model, kind, device and data; of a classifier also views, count, right, unanswered,
-    /// accuracy, standard_error, interval (of 95 %), loss, mean (precision, recall, f1), classes (name, precision,
-    /// recall, f1, count), confusion (a row for each true class), shifts (most; accuracy in rows down, columns right;
-    /// by_distance: pixels, shifts, accuracy) and written, the pictures; of a generator judge, judge_sha256, count,
-    /// seed, truncation, frechet, floor (that of real pictures), times_floor, recovered, precision, recall, classes
-    /// (name, recovered, diversity), collapsed and taught_accuracy. Shares are from 0 to 1, and what is not known is
-    /// null
+    /// Print every number, unrounded, as one line of JSON
     #[arg(long)]
     json: bool,
     /// Folder for confusion.png and mistakes.png [default: the run's folder for its best model; not drawn for
