@@ -44,8 +44,6 @@ pub struct Shared {
     /// When it was kept, in the window's time.
     kept_at: Option<f64>,
     messages: Vec<String>,
-    /// What the reader opens while it has no model, the last of these first.
-    fallbacks: Vec<PathBuf>,
     asked: Option<Question>,
     second_asked: Option<Question>,
     frame_began: Instant,
@@ -57,7 +55,8 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(ctx: egui::Context, choice: Choice, folder: &Path, memory: Memory, remembered: Remembered) -> Shared {
-        let reader = reader(&choice, &ctx);
+        let mut reader = reader(&choice, &ctx);
+        reader.fall_back_on(remembered.model.as_deref(), super::MODEL);
         let woken = ctx.clone();
         let mut shared = Shared {
             canvas: Canvas::with_radius(remembered.radius),
@@ -68,7 +67,6 @@ impl Shared {
             second: None,
             wanted: Wanted::default(),
             messages: Vec::new(),
-            fallbacks: [Some(super::MODEL.into()), remembered.model.clone()].into_iter().flatten().collect(),
             asked: None,
             second_asked: None,
             frame_began: Instant::now(),
@@ -167,11 +165,6 @@ impl Shared {
             let path = self.reader.about().map(|about| lasting(&about.path));
             let run = |path: PathBuf| snapshot(&path).map(|(run, _)| run.to_owned()).unwrap_or(path);
             self.remembered.model = path.map(run);
-        }
-        let is_none = self.reader.about().is_none() && !self.reader.is_opening();
-        // The remembered model may be gone.
-        if is_none && let Some(path) = self.fallbacks.pop() {
-            self.reader.open(&path);
         }
         self.reader.take_problems().into_iter().for_each(|problem| self.say(problem));
         if let Some(answer) = self.reader.answer().filter(|answer| news.answered && answer.question.by_pen) {

@@ -96,6 +96,8 @@ pub struct Worker<M: Model> {
     problems: Vec<String>,
     opening: bool,
     opened: u64,
+    /// What is opened while no model is, the last of these first.
+    fallbacks: Vec<PathBuf>,
 }
 
 /// What [`Worker::poll`] has found.
@@ -122,7 +124,13 @@ impl<M: Model> Worker<M> {
         let problem = started.err();
         let problem = problem.map(|error| format!("cannot start a thread for the {}: {error}", M::KIND));
         let problems = problem.into_iter().collect();
-        Worker { post, about: None, answer: None, problems, opening: false, opened: 0 }
+        Worker { post, about: None, answer: None, problems, opening: false, opened: 0, fallbacks: Vec::new() }
+    }
+
+    /// Opens the remembered model where no other is chosen, or the chosen one does not open, and the usual one where that
+    /// fails too.
+    pub fn fall_back_on(&mut self, remembered: Option<&Path>, usual: &str) {
+        self.fallbacks = [Some(Path::new(usual)), remembered].into_iter().flatten().map(Path::to_owned).collect();
     }
 
     /// Opens another model: the name of a shipped one, a file or a run's folder. Until then the previous one answers.
@@ -168,6 +176,12 @@ impl<M: Model> Worker<M> {
             Some(Ok(answer)) => (self.answer, news.answered) = (Some(answer), true),
             Some(Err(problem)) => self.problems.push(problem),
             None => {}
+        }
+        if self.about.is_none()
+            && !self.opening
+            && let Some(path) = self.fallbacks.pop()
+        {
+            self.open(&path);
         }
         news
     }

@@ -46,8 +46,6 @@ pub struct Dream {
     /// Where they are saved.
     folder: PathBuf,
     saver: Saver,
-    /// What is opened while no generator is open, the last of these first.
-    fallbacks: Vec<PathBuf>,
 }
 
 impl Default for Dream {
@@ -63,7 +61,6 @@ impl Default for Dream {
             scale: 4,
             folder: ".".into(),
             saver: Saver::default(),
-            fallbacks: Vec::new(),
         }
     }
 }
@@ -101,9 +98,10 @@ impl Dream {
     fn poll(&mut self, shared: &mut Shared) {
         let engine = self.engine.get_or_insert_with(|| {
             shared.menu.look_for_generators();
-            self.fallbacks = [Some(MODEL.into()), shared.remembered.generator.clone()].into_iter().flatten().collect();
             let ctx = shared.ctx.clone();
-            Engine::start(shared.choice.clone(), move || ctx.request_repaint())
+            let mut engine = Engine::start(shared.choice.clone(), move || ctx.request_repaint());
+            engine.fall_back_on(shared.remembered.generator.as_deref(), MODEL);
+            engine
         });
         if let Some(path) = self.chosen.take() {
             engine.open(&path);
@@ -120,13 +118,6 @@ impl Dream {
         }
         if let (Some(about), Some(answer)) = (engine.about(), engine.answer().filter(|_| news.answered)) {
             self.atlas.set(&shared.ctx, &answer.pictures, about.image);
-        }
-        // The chosen generator may be damaged, and the remembered one gone.
-        if engine.about().is_none()
-            && !engine.is_opening()
-            && let Some(path) = self.fallbacks.pop()
-        {
-            engine.open(&path);
         }
         if !problems.is_empty() {
             problems.into_iter().for_each(|problem| shared.say(problem));
