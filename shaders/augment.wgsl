@@ -167,12 +167,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let x = e / CHANNELS % WIDTH;
 #if MOVES
             let from_middle = vec2(f32(x), f32(y)) - m.middle;
-            var at = vec2(dot(m.map_x, from_middle), dot(m.map_y, from_middle)) + middle;
+            let moved = vec2(dot(m.map_x, from_middle), dot(m.map_y, from_middle)) + middle;
 #if ELASTIC
-            at += displacement(y, x);
+            let displaced = moved + displacement(y, x);
+#else
+            let displaced = moved;
 #endif
-            // Everything beyond an image's border of background is background too.
-            at = clamp(at, vec2(-1.0), vec2(f32(WIDTH), f32(HEIGHT)));
+            // Everything beyond an image's border of background is background too. No variable: it would be set to 0
+            // before the loop in HLSL, and Microsoft's old compiler takes such a one for a whole number, which it is not.
+            let at = clamp(displaced, vec2(-1.0), vec2(f32(WIDTH), f32(HEIGHT)));
             let corner = floor(at);
             let share = at - corner;
             let place = vec2<i32>(corner);

@@ -124,7 +124,9 @@ fn correct(row: u32) -> f32 {
 #unroll j 4
         // Past the end the last element comes again, and changes nothing.
         let v$j = x[first + min(c + $ju, WIDTH - 1u)];
-        if v$j > best || (at == 0xffffffffu && (bitcast<u32>(v$j) & 0x7fffffffu) <= 0x7f800000u) {
+        // Looks at the bits, as compilers take comparisons with NaN either way: one may turn `!(v > best)` into `v <= best`.
+        let is_number$j = (bitcast<u32>(v$j) & 0x7fffffffu) <= 0x7f800000u;
+        if is_number$j && (at == 0xffffffffu || v$j > best) {
             best = v$j;
             at = c + $ju;
         }

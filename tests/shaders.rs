@@ -1,11 +1,20 @@
-//! Every shader, as every case of the op table and its derivatives ask for it, is valid WGSL and can be
-//! translated for Vulkan, DirectX 12, Metal and OpenGL. Needs no adapter.
+//! Every shader, as every case of the op table and its derivatives and every step of a built-in network ask for it, is
+//! valid WGSL and can be translated for Vulkan, Direct3D 12, Metal and OpenGL. Needs no adapter.
+//!
+//! With the variable `INKGRAD_HLSL` what Direct3D 12's compilers would get is written into the folder that it names, for
+//! `tests/windows/hlsl.sh`.
+
+#[path = "common/steps.rs"]
+mod steps;
 
 use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
 
 use inkgrad::check::large_cases;
 use inkgrad::grad::grad;
 use inkgrad::graph::{ALIGNMENT, Graph, Store, Value};
+use inkgrad::models::{BUILTIN_GANS, BUILTINS, FRONT};
 use inkgrad::ops::elementwise::Mul;
 use inkgrad::ops::kernel::{MOST_BINDINGS, MOST_INVOCATIONS, MOST_ROUNDS};
 use inkgrad::ops::optimizer::{Optimizer, Update};
@@ -38,6 +47,17 @@ fn plan(case: &Case) -> Plan {
     Plan::new(&graph)
 }
 
+/// What a shader needs beside what every device has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    Halves,
+    Subgroups,
+}
+
+/// Microsoft's compilers for Direct3D 12, the old one, which knows neither halves nor subgroups, and the newer one.
+const MICROSOFTS: [(&str, hlsl::ShaderModel); 2] = [("fxc", hlsl::ShaderModel::V5_1), ("dxc", hlsl::ShaderModel::V6_2)];
+
 fn check(case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
     let subgroup = Target { subgroup: 8, ..Target::SOFTWARE };
     for target in [Target::DISCRETE, Target::INTEGRATED, Target::SOFTWARE, subgroup] {
@@ -56,21 +76,28 @@ fn valid(what: &str, text: &str, capabilities: Capabilities) -> (naga::Module, n
     (module, info)
 }
 
-/// Translates a module for every kind of driver, with `halves` for those that have 16-bit floats.
-fn translate(what: &str, module: &naga::Module, info: &naga::valid::ModuleInfo, halves: bool) {
+/// Translates a module of `owner`, a network or the op table, for every kind of driver that has what it needs.
+fn translate(owner: &str, what: &str, module: &naga::Module, info: &naga::valid::ModuleInfo, needs: Needs) {
     spv::write_vec(module, info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}"));
-    // No driver's compiler has seen what these writers print; but they refuse what they cannot express.
-    // The old compiler, which is used where there is no newer one, does not know halves.
-    let models = [hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_2];
-    for shader_model in models.into_iter().skip(usize::from(halves)) {
-        let options = hlsl::Options { shader_model, ..Default::default() };
+    for (compiler, shader_model) in MICROSOFTS.into_iter().skip(usize::from(needs != Needs::Nothing)) {
+        // As the program has wgpu translate it: `device/gpu/pipelines.rs`.
+        let options = hlsl::Options {
+            shader_model,
+            zero_initialize_workgroup_memory: false,
+            force_loop_bounding: false,
+            ..Default::default()
+        };
         let (mut text, pipeline) = (String::new(), hlsl::PipelineOptions::default());
         let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
-        writer.write(module, info, None).unwrap_or_else(|e| panic!("{what}, for DirectX 12, {shader_model:?}: {e}"));
+        writer.write(module, info, None).unwrap_or_else(|e| panic!("{what}, for {compiler}: {e}"));
+        keep(compiler, owner, what, &text);
+    }
+    if needs == Needs::Subgroups {
+        return;
     }
     let options = msl::Options { lang_version: (2, 4), ..Default::default() };
     msl::write_string(module, info, &options, &Default::default()).unwrap_or_else(|e| panic!("{what}, for Metal: {e}"));
-    if !halves {
+    if needs == Needs::Nothing {
         let version = glsl::Version::Embedded { version: 310, is_webgl: false };
         let options = glsl::Options { version, ..Default::default() };
         let entry = glsl::PipelineOptions {
@@ -83,6 +110,17 @@ fn translate(what: &str, module: &naga::Module, info: &naga::valid::ModuleInfo, 
             .and_then(|mut writer| writer.write())
             .unwrap_or_else(|e| panic!("{what}, for OpenGL: {e}"));
     }
+}
+
+/// Writes what a compiler would get, if that is asked for.
+fn keep(compiler: &str, owner: &str, what: &str, text: &str) {
+    let Some(folder) = std::env::var_os("INKGRAD_HLSL") else { return };
+    let folder = Path::new(&folder).join(compiler).join(owner);
+    fs::create_dir_all(&folder).unwrap();
+    let readable: String = what.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    // One name may have several texts, for several targets.
+    let free = (0..).map(|i| folder.join(format!("{readable}-{i}.hlsl"))).find(|path| !path.exists());
+    fs::write(free.unwrap(), text).unwrap();
 }
 
 fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
@@ -122,13 +160,8 @@ fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSe
     let shared = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
     let shared: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
     assert!(shared <= 16_384, "{what}: {shared} bytes shared by a workgroup");
-    let translate = |what: &str, module: &_, info: &_, halves| match subgroups {
-        true => {
-            drop(spv::write_vec(module, info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}")))
-        }
-        false => translate(what, module, info, halves),
-    };
-    translate(&what, &module, &info, false);
+    let needs = if subgroups { Needs::Subgroups } else { Needs::Nothing };
+    translate("ops", &what, &module, &info, needs);
 
     // The same with each of its float buffers in 16 bits, and with all of them.
     let views = dispatch.inputs.iter().chain(&dispatch.outputs).enumerate();
@@ -137,7 +170,7 @@ fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSe
         let what = format!("{what}, {halved:?} in 16 bits");
         let text = shaders::halved(&kernel, &text, halved).unwrap_or_else(|e| panic!("{what}: {e}"));
         let (module, info) = valid(&what, &text, capabilities | Capabilities::SHADER_FLOAT16);
-        translate(&what, &module, &info, true);
+        translate("ops", &what, &module, &info, if subgroups { Needs::Subgroups } else { Needs::Halves });
     }
 }
 
@@ -148,6 +181,25 @@ fn every_shader_is_valid_and_declares_what_is_bound() {
         plan(&case).dispatches.iter().for_each(|dispatch| check(&case, dispatch, &mut seen));
     }
     assert!(!seen.is_empty());
+}
+
+#[test]
+fn every_shader_of_a_built_in_networks_step_can_be_translated_for_every_driver() {
+    let layouts = [("discrete", Target::DISCRETE), ("integrated", Target::INTEGRATED)];
+    let networks = BUILTINS.iter().chain(BUILTIN_GANS).map(|(name, _)| *name).filter(|name| *name != FRONT);
+    for (network, (layout, target)) in networks.flat_map(|network| layouts.map(|layout| (network, layout))) {
+        let mut seen = HashSet::new();
+        for dispatch in steps::plans(network).into_iter().flat_map(|plan| plan.dispatches) {
+            let what = format!("{} {:?}", dispatch.op.name(), dispatch.outputs[0].tensor.shape);
+            let kernel = dispatch.op.gpu(&tensors(&dispatch.inputs), &tensors(&dispatch.outputs), target);
+            let text = shaders::text(&kernel).unwrap_or_else(|e| panic!("{what} of {network}: {e}"));
+            if seen.insert(text.clone()) {
+                let (module, info) = valid(&what, &text, Capabilities::empty());
+                translate(&format!("{network}-{layout}"), &what, &module, &info, Needs::Nothing);
+            }
+        }
+        assert!(!seen.is_empty(), "{network}");
+    }
 }
 
 /// Loops that are short whatever the shapes are: over a chunk of an image or the control points of a displacement, and
@@ -224,7 +276,7 @@ fn every_optimizers_shader_is_valid_with_and_without_decay_and_average() {
             let (module, info) = valid(&what, &text, Capabilities::empty());
             let bound = module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some());
             assert_eq!(bound.count(), inputs.len() + targets.len(), "{what}");
-            translate(&what, &module, &info, false);
+            translate("ops", &what, &module, &info, Needs::Nothing);
         }
     }
 }

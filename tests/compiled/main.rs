@@ -9,37 +9,17 @@
 
 mod assembly;
 mod driver;
+#[path = "../common/steps.rs"]
+mod steps;
 
 use std::collections::HashSet;
 
 use assembly::{Loop, loops};
 use driver::{Compiled, Driver, Maker};
-use inkgrad::data::mnist;
-use inkgrad::graph::Store;
-use inkgrad::models::{Normalization, builtin, builtin_gan};
 use inkgrad::ops::{Kernel, Target};
-use inkgrad::plan::{Dispatch, Plan, tensors};
+use inkgrad::plan::{Dispatch, tensors};
 use inkgrad::shaders;
-use inkgrad::train::gan::grouped;
-use inkgrad::train::{ClassifierSteps, GanSettings, GanSteps, Settings, Share};
-
-/// The plans of a built-in network's training step.
-fn plans(network: &str) -> Vec<Plan> {
-    let set = mnist::embedded().unwrap().train.select(&(0..640).collect::<Vec<_>>());
-    let mut store = Store::default();
-    if let Ok(gan) = builtin_gan(network) {
-        let settings = GanSettings::from_recipe(network, &gan.recipe);
-        let set = grouped(&set, settings.pack, 0, 0).unwrap();
-        let steps = GanSteps::declare(&mut store, &gan, &settings, &set).unwrap();
-        return steps.plans().into_iter().map(|(_, plan, _)| plan.clone()).collect();
-    }
-    let architecture = builtin(network).unwrap();
-    let settings = Settings { batch: 128, ..Settings::from_recipe(network, &architecture.recipe) };
-    let (built, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
-    let normalization = Normalization::of(&set);
-    let steps = ClassifierSteps::declare(&mut store, &built, parameters, &settings, &set, normalization, Share::WHOLE);
-    vec![steps.unwrap().plan.clone()]
-}
+use steps::plans;
 
 fn kernel(dispatch: &Dispatch, target: Target) -> (Kernel, String) {
     let kernel = dispatch.op.gpu(&tensors(&dispatch.inputs), &tensors(&dispatch.outputs), target);
