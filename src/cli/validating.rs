@@ -1,0 +1,211 @@
+//! Which images a run that starts from a model validates on, and which of them the model knows.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::learner::{Given, Learner};
+use crate::data::{DataSet, ImageSet, Reading, digest};
+use crate::models::{Aside, Learned, ModelFile};
+use crate::train::Settings;
+
+/// Whether a model knows an image. What comes later counts for more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Known {
+    /// It does not, as far as can be told.
+    No,
+    /// It has learned from what was read at the same place, which has changed since.
+    FromBefore,
+    /// It has learned from it.
+    Yes,
+}
+
+/// Has a run that starts from a model of the same images validate on those that the model was validated on. `set` has
+/// the model's classes, and was read at `place`. Returns a warning where the model has learned from some of these all
+/// the same, in its own training or in one before that, or may have.
+pub fn validate_as_before(
+    file: &ModelFile,
+    place: Option<&Path>,
+    set: &DataSet,
+    settings: &mut Settings,
+) -> Option<String> {
+    let trainings = file.learned();
+    if settings.validation == 0 || trainings.is_empty() {
+        return None;
+    }
+    let own = Some(digest(&set.train));
+    let mut same = trainings.iter().filter(|learned| learned.digest == own);
+    let newest = same.find_map(|learned| learned.aside).filter(|aside| aside.images > 0);
+    settings.validation_seed = newest.map(|aside| aside.seed);
+
+    let known = known(&mut Learner::new(file, place), trainings, set, &settings.reading);
+    let known_of = |count: usize| -> Vec<Known> {
+        // More than there are is refused later.
+        let set_aside = set.train.held_out(count, settings.drawn_by()).unwrap_or_default();
+        set_aside.into_iter().zip(&known).filter_map(|(is_aside, known)| is_aside.then_some(*known)).collect()
+    };
+    let (validated, model) = (known_of(settings.validation), file.name.display());
+    let wanted = validated.len();
+    let (doubt, remedy) = match validated.iter().max()? {
+        Known::No => return None,
+        Known::FromBefore => {
+            let doubt = format!(
+                "{model} has learned from {} as it was read then, and may know some of these {wanted} validation images",
+                set.name
+            );
+            (doubt, String::new())
+        }
+        Known::Yes => {
+            let count = validated.iter().filter(|known| **known == Known::Yes).count();
+            let were = if count == 1 { "was" } else { "were" };
+            let fewer =
+                newest.map(|aside| aside.images).filter(|count| known_of(*count).iter().all(|k| *k == Known::No));
+            let remedy = fewer.map(|count| format!("; none would be with --validation {count}")).unwrap_or_default();
+            let doubt =
+                format!("{count} of the {wanted} validation images {were} among those that {model} was trained on");
+            (doubt, remedy)
+        }
+    };
+    Some(format!("warning: {doubt}, so validation accuracy may be too high{remedy}"))
+}
+
+/// Whether a model that has had these trainings knows an image, for each image to train with.
+fn known(learner: &mut Learner, trainings: Vec<Learned>, set: &DataSet, reading: &Reading) -> Vec<Known> {
+    let train = &set.train;
+    let mut known = vec![Known::No; train.len()];
+    // The file of a model may name one training any number of times.
+    for learned in trainings.into_iter().collect::<HashSet<_>>() {
+        let by_training = match learner.given(set, reading, &learned) {
+            Given::Same => learned_from(train, learned.aside),
+            Given::Images(given) => among(train, &given, &learned_from(&given, learned.aside)),
+            Given::Changed => vec![Known::FromBefore; train.len()],
+            Given::Others => continue,
+        };
+        known.iter_mut().zip(by_training).for_each(|(known, by_training)| *known = by_training.max(*known));
+    }
+    known
+}
+
+/// Whether a training that was given these images, and has set some aside, has learned from an image, for each.
+fn learned_from(given: &ImageSet, aside: Option<Aside>) -> Vec<Known> {
+    let held_out = aside.and_then(|aside| given.held_out(aside.images, u64::from(aside.seed)).ok());
+    match held_out {
+        Some(held_out) => held_out.iter().map(|is_aside| if *is_aside { Known::No } else { Known::Yes }).collect(),
+        // A file that says nothing of it, or what cannot be, tells nothing.
+        None => vec![Known::No; given.len()],
+    }
+}
+
+/// What is known of images, for each, by the same pixels among others of which it is known.
+fn among(images: &ImageSet, others: &ImageSet, known: &[Known]) -> Vec<Known> {
+    let mut by_pixels: HashMap<&[u8], Known> = HashMap::new();
+    for (i, known) in known.iter().enumerate() {
+        let most = by_pixels.entry(others.image(i)).or_insert(*known);
+        *most = (*most).max(*known);
+    }
+    (0..images.len()).map(|i| by_pixels.get(images.image(i)).copied().unwrap_or(Known::No)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::learner::testing::*;
+    use super::*;
+    use crate::data::HoldOut;
+    use crate::models::{DATA_DIGEST, Recipe};
+
+    /// The file of a model that has learned from a table's images, of which it has set some aside by a seed.
+    fn validated(set: &DataSet, images: usize, seed: u32, before: &[Learned]) -> ModelFile {
+        let mut file = ModelFile::default();
+        file.set("classes", 2);
+        file.set(DATA_DIGEST, digest(&set.train));
+        file.set("trained", format!("seed = {seed}\nvalidation = {images}"));
+        file.set_learned_before(before);
+        file
+    }
+
+    /// The seed of the images that a run from a model validates on, and what is said of them. The run reads the table
+    /// at `place` with a hold-out.
+    fn told(file: &ModelFile, place: &Path, hold_out: usize, validation: usize) -> (Option<u32>, String) {
+        let (set, reading) = (read(place, Some(hold_out)), asked(Some(hold_out)));
+        let mut settings =
+            Settings { seed: 9, validation, reading, ..Settings::from_recipe("dense", &Recipe::default()) };
+        let told = validate_as_before(file, Some(place), &set, &mut settings);
+        (settings.validation_seed, told.unwrap_or_default())
+    }
+
+    #[test]
+    fn validation_images_that_a_model_has_learned_from_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let set = read(&path, Some(0));
+        let of = |file: &ModelFile, validation: usize| told(file, &path, 0, validation);
+        let first = validated(&set, 10, 4, &[]);
+        assert_eq!([0, 10, 6].map(|count| of(&first, count)), [None, Some(4), Some(4)].map(|seed| (seed, "".into())));
+        let (seed, told) = of(&first, 16);
+        assert!(seed == Some(4) && told.contains("6 of the 16 validation images were among those that "), "{told}");
+        assert!(told.ends_with("; none would be with --validation 10"), "{told}");
+        // Without a word of what was set aside nothing is known, and of other images nothing is to be said.
+        let mut silent = first.clone();
+        silent.metadata.remove("trained");
+        let other = validated(&read(&path, Some(2)), 0, 0, &[]);
+        assert_eq!([of(&silent, 10), of(&other, 10)], [(None, "".into()), (None, "".into())]);
+
+        // All images have been learned from: in the model's own training, or in that of one before.
+        for file in
+            [validated(&set, 0, 4, &first.learned()), validated(&set, 10, 4, &validated(&set, 0, 0, &[]).learned())]
+        {
+            assert!(of(&file, 10).1.contains(": 10 of the 10 validation images"), "{:?}", of(&file, 10));
+            assert!(!of(&file, 10).1.contains("none would be"));
+        }
+        // Two that have set others aside have learned from nearly all together.
+        let (_, told) = of(&validated(&set, 10, 5, &first.learned()), 10);
+        assert!(told.contains(" of the 10 validation images"), "{told}");
+    }
+
+    #[test]
+    fn validation_images_are_counted_that_a_model_has_learned_from_with_another_hold_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let after = |hold_out: usize, validation: usize| {
+            let mut file = validated(&read(&path, Some(hold_out)), validation, 4, &[]);
+            file.set_hold_out(Some(HoldOut::Count(hold_out)));
+            file
+        };
+        // It knows all of them.
+        let (seed, doubt) = told(&after(0, 0), &path, 10, 8);
+        assert!(seed.is_none() && doubt.contains(": 8 of the 8 validation images were among those that "), "{doubt}");
+        // Each image is known, or was set aside to validate on or to test with.
+        let (was, now) = (read(&path, Some(4)), read(&path, Some(10)));
+        let (learned_from, _) = was.train.split(20, 4).unwrap();
+        let (_, validated_on) = now.train.split(8, 9).unwrap();
+        let is_known = |i: &usize| (0..learned_from.len()).any(|j| learned_from.image(j) == validated_on.image(*i));
+        let known = (0..8).filter(is_known).count();
+        let (_, doubt) = told(&after(4, 20), &path, 10, 8);
+        assert!((1..8).contains(&known), "{known}");
+        assert!(doubt.contains(&format!(": {known} of the 8 validation images ")), "{known}: {doubt}");
+        // So are those of one before, with whatever hold-out.
+        let mut later = after(10, 8);
+        later.set_learned_before(&after(0, 0).learned());
+        assert!(told(&later, &path, 10, 8).1.contains(": 8 of the 8 validation images were"));
+        assert!(told(&later, &path, 4, 8).1.contains(": 8 of the 8 validation images were"));
+        assert_eq!(told(&after(10, 8), &path, 10, 8).1, "");
+    }
+
+    #[test]
+    fn a_model_may_know_validation_images_of_a_place_that_has_changed_since_it_learned() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let mut file = validated(&read(&path, Some(10)), 8, 4, &[]);
+        let place = toml::Value::from(path.display().to_string());
+        file.set("trained", format!("seed = 4\nvalidation = 8\ndata = {place}"));
+        file.set_hold_out(Some(HoldOut::Count(10)));
+        assert_eq!(told(&file, &path, 10, 8), (Some(4), "".into()), "nothing has changed");
+        let rows = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{rows}1,77,0,255,9\n")).unwrap();
+        let (seed, doubt) = told(&file, &path, 10, 8);
+        assert!(seed.is_none() && doubt.contains("as it was read then, and may know some of these 8 valid"), "{doubt}");
+        assert!(doubt.ends_with("so validation accuracy may be too high"), "{doubt}");
+        let elsewhere = folder.path().join("b.csv");
+        std::fs::copy(&path, &elsewhere).unwrap();
+        assert_eq!(told(&file, &elsewhere, 10, 8).1, "", "other images");
+    }
+}
