@@ -391,7 +391,10 @@ fn classifier(
     members.iter().try_for_each(|member| member.settings.check_parts(choices.len()))?;
     let cpus = choices.iter().filter(|choice| matches!(choice, Choice::Cpu)).count();
     if cpus > 1 {
-        note(format_args!("note: --device names the CPU {cpus} times: it computes its parts of a batch in turn"));
+        note(format_args!(
+            "note: --device names the CPU {cpus} times, which is no faster than once: all its cores compute one part of a \
+             batch after the other"
+        ));
     }
     if args.dry_run {
         let names = choices.iter().map(Choice::name).collect::<Vec<_>>().join(" and ");
