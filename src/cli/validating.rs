@@ -15,6 +15,8 @@ enum Known {
     No,
     /// It has learned from what was read at the same place, which has changed since.
     FromBefore,
+    /// A training was given it that does not say whether it has set it aside.
+    Given,
     /// It has learned from it.
     Yes,
 }
@@ -54,6 +56,13 @@ pub fn validate_as_before(
             );
             (doubt, String::new())
         }
+        Known::Given => {
+            let doubt = format!(
+                "{model} has learned from these images in a training of which it is not known what was set aside, and may \
+                 know some of these {wanted} validation images"
+            );
+            (doubt, String::new())
+        }
         Known::Yes => {
             let count = validated.iter().filter(|known| **known == Known::Yes).count();
             let were = if count == 1 { "was" } else { "were" };
@@ -90,8 +99,8 @@ fn learned_from(given: &ImageSet, aside: Option<Aside>) -> Vec<Known> {
     let held_out = aside.and_then(|aside| given.held_out(aside.images, u64::from(aside.seed)).ok());
     match held_out {
         Some(held_out) => held_out.iter().map(|is_aside| if *is_aside { Known::No } else { Known::Yes }).collect(),
-        // A file that says nothing of it, or what cannot be, tells nothing.
-        None => vec![Known::No; given.len()],
+        // Files of older versions do not say what was set aside before their own training; others may say what cannot be.
+        None => vec![Known::Given; given.len()],
     }
 }
 
@@ -143,11 +152,8 @@ mod tests {
         let (seed, told) = of(&first, 16);
         assert!(seed == Some(4) && told.contains("6 of the 16 validation images were among those that "), "{told}");
         assert!(told.ends_with("; none would be with --validation 10"), "{told}");
-        // Without a word of what was set aside nothing is known, and of other images nothing is to be said.
-        let mut silent = first.clone();
-        silent.metadata.remove("trained");
-        let other = validated(&read(&path, Some(2)), 0, 0, &[]);
-        assert_eq!([of(&silent, 10), of(&other, 10)], [(None, "".into()), (None, "".into())]);
+        // Of other images nothing is to be said.
+        assert_eq!(of(&validated(&read(&path, Some(2)), 0, 0, &[]), 10), (None, "".into()));
 
         // All images have been learned from: in the model's own training, or in that of one before.
         for file in
@@ -188,6 +194,28 @@ mod tests {
         assert!(told(&later, &path, 10, 8).1.contains(": 8 of the 8 validation images were"));
         assert!(told(&later, &path, 4, 8).1.contains(": 8 of the 8 validation images were"));
         assert_eq!(told(&after(10, 8), &path, 10, 8).1, "");
+    }
+
+    #[test]
+    fn a_model_may_know_validation_images_where_one_before_it_does_not_say_what_it_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let without_a_word = |hold_out: usize| {
+            let mut before = validated(&read(&path, Some(hold_out)), 10, 4, &[]);
+            before.set_hold_out(Some(HoldOut::Count(hold_out)));
+            before.metadata.remove("trained");
+            before.learned()
+        };
+        let may =
+            "what was set aside, and may know some of these 10 validation images, so validation accuracy may be too";
+        for hold_out in [0, 4] {
+            let file = validated(&read(&path, Some(0)), 10, 4, &without_a_word(hold_out));
+            let (seed, doubt) = told(&file, &path, 0, 10);
+            assert!(seed == Some(4) && doubt.contains(may), "{hold_out}: {doubt}");
+        }
+        // What is known for certain counts.
+        let file = validated(&read(&path, Some(0)), 0, 4, &without_a_word(0));
+        assert!(told(&file, &path, 0, 10).1.contains(": 10 of the 10 validation images were"));
     }
 
     #[test]
