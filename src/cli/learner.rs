@@ -10,7 +10,7 @@ use crate::models::{Learned, ModelFile};
 use crate::pictures::visible;
 
 /// The images that a training of a model was given, compared with those of a data set to train with.
-pub enum Given {
+pub enum TrainedOn {
     /// The same.
     Same,
     /// These, of which the data set may have some.
@@ -104,18 +104,18 @@ impl<'a> Learner<'a> {
     }
 
     /// What a training of the model was given. `set` was read as `reading` says.
-    pub fn given(&mut self, set: &DataSet, reading: &Reading, learned: &Learned) -> Given {
+    pub fn trained_on(&mut self, set: &DataSet, reading: &Reading, learned: &Learned) -> TrainedOn {
         if learned.digest.is_some() && learned.digest == self.digest(set, reading.hold_out) {
-            return Given::Same;
+            return TrainedOn::Same;
         }
         if is_built_in(learned) {
-            return built_in_beside(&set.train).map_or(Given::Others, |built_in| Given::Images(built_in.train));
+            return built_in_beside(&set.train).map_or(TrainedOn::Others, |built_in| TrainedOn::Images(built_in.train));
         }
         let under_its_classes = |set: DataSet| set.with_classes(self.file.class_names().ok()?).ok();
         match self.as_learned(reading, learned).and_then(under_its_classes) {
-            Some(as_learned) => Given::Images(as_learned.train),
-            None if self.is_of_its_place(learned) => Given::Changed,
-            None => Given::Others,
+            Some(as_learned) => TrainedOn::Images(as_learned.train),
+            None if self.is_of_its_place(learned) => TrainedOn::Changed,
+            None => TrainedOn::Others,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::learner::{Given, Learner};
+use super::learner::{Learner, TrainedOn};
 use crate::data::{DataSet, ImageSet, Reading, digest};
 use crate::models::{Aside, Learned, ModelFile};
 use crate::train::Settings;
@@ -16,7 +16,7 @@ enum Known {
     /// It has learned from what was read at the same place, which has changed since.
     FromBefore,
     /// A training was given it that does not say whether it has set it aside.
-    Given,
+    Perhaps,
     /// It has learned from it.
     Yes,
 }
@@ -47,31 +47,25 @@ pub fn validate_as_before(
     };
     let (validated, model) = (known_of(settings.validation), file.name.display());
     let wanted = validated.len();
-    let (doubt, remedy) = match validated.iter().max()? {
+    let mut remedy = String::new();
+    let doubt = match validated.iter().max()? {
         Known::No => return None,
-        Known::FromBefore => {
-            let doubt = format!(
-                "{model} has learned from {} as it was read then, and may know some of these {wanted} validation images",
-                set.name
-            );
-            (doubt, String::new())
-        }
-        Known::Given => {
-            let doubt = format!(
-                "{model} has learned from these images in a training of which it is not known what was set aside, and may \
-                 know some of these {wanted} validation images"
-            );
-            (doubt, String::new())
-        }
+        Known::FromBefore => format!(
+            "{model} has learned from {} as it was read then, and may know some of these {wanted} validation images",
+            set.name
+        ),
+        Known::Perhaps => format!(
+            "{model} has learned from these images in a training of which it is not known what was set aside, and may \
+             know some of these {wanted} validation images"
+        ),
         Known::Yes => {
             let count = validated.iter().filter(|known| **known == Known::Yes).count();
             let were = if count == 1 { "was" } else { "were" };
-            let fewer =
-                newest.map(|aside| aside.images).filter(|count| known_of(*count).iter().all(|k| *k == Known::No));
-            let remedy = fewer.map(|count| format!("; none would be with --validation {count}")).unwrap_or_default();
-            let doubt =
-                format!("{count} of the {wanted} validation images {were} among those that {model} was trained on");
-            (doubt, remedy)
+            let is_new = |count: &usize| known_of(*count).iter().all(|known| *known == Known::No);
+            if let Some(fewer) = newest.map(|aside| aside.images).filter(is_new) {
+                remedy = format!("; none would be with --validation {fewer}");
+            }
+            format!("{count} of the {wanted} validation images {were} among those that {model} was trained on")
         }
     };
     Some(format!("warning: {doubt}, so validation accuracy may be too high{remedy}"))
@@ -81,27 +75,39 @@ pub fn validate_as_before(
 fn known(learner: &mut Learner, trainings: Vec<Learned>, set: &DataSet, reading: &Reading) -> Vec<Known> {
     let train = &set.train;
     let mut known = vec![Known::No; train.len()];
-    // The file of a model may name one training any number of times.
-    for learned in trainings.into_iter().collect::<HashSet<_>>() {
-        let by_training = match learner.given(set, reading, &learned) {
-            Given::Same => learned_from(train, learned.aside),
-            Given::Images(given) => among(train, &given, &learned_from(&given, learned.aside)),
-            Given::Changed => vec![Known::FromBefore; train.len()],
-            Given::Others => continue,
+    // By all that they have in common: an ensemble's members have set aside others of the same images, which are read once.
+    let mut asides: HashMap<Learned, HashSet<Option<Aside>>> = HashMap::new();
+    for learned in trainings {
+        let aside = learned.aside;
+        asides.entry(Learned { aside: None, ..learned }).or_default().insert(aside);
+    }
+    for (learned, asides) in asides {
+        let by_these = match learner.trained_on(set, reading, &learned) {
+            TrainedOn::Same => learned_from(train, &asides),
+            TrainedOn::Images(given) => among(train, &given, &learned_from(&given, &asides)),
+            TrainedOn::Changed => vec![Known::FromBefore; train.len()],
+            TrainedOn::Others => continue,
         };
-        known.iter_mut().zip(by_training).for_each(|(known, by_training)| *known = by_training.max(*known));
+        known.iter_mut().zip(by_these).for_each(|(known, by_these)| *known = by_these.max(*known));
     }
     known
 }
 
-/// Whether a training that was given these images, and has set some aside, has learned from an image, for each.
-fn learned_from(given: &ImageSet, aside: Option<Aside>) -> Vec<Known> {
-    let held_out = aside.and_then(|aside| given.held_out(aside.images, u64::from(aside.seed)).ok());
-    match held_out {
-        Some(held_out) => held_out.iter().map(|is_aside| if *is_aside { Known::No } else { Known::Yes }).collect(),
-        // Files of older versions do not say what was set aside before their own training; others may say what cannot be.
-        None => vec![Known::Given; given.len()],
+/// Whether trainings that were given these images, and have set some aside, have learned from an image, for each.
+fn learned_from(given: &ImageSet, asides: &HashSet<Option<Aside>>) -> Vec<Known> {
+    let mut known = vec![Known::No; given.len()];
+    for aside in asides {
+        let held_out = aside.and_then(|aside| given.held_out(aside.images, u64::from(aside.seed)).ok());
+        let by_this = |i: usize| match &held_out {
+            Some(held_out) if held_out[i] => Known::No,
+            Some(_) => Known::Yes,
+            // Files of older versions do not say what was set aside before their own training, and others may say what
+            // cannot be.
+            None => Known::Perhaps,
+        };
+        known.iter_mut().enumerate().for_each(|(i, known)| *known = by_this(i).max(*known));
     }
+    known
 }
 
 /// What is known of images, for each, by the same pixels among others of which it is known.
@@ -171,23 +177,33 @@ mod tests {
     fn validation_images_are_counted_that_a_model_has_learned_from_with_another_hold_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = table(folder.path());
-        let after = |hold_out: usize, validation: usize| {
-            let mut file = validated(&read(&path, Some(hold_out)), validation, 4, &[]);
+        let by_seed = |hold_out: usize, validation: usize, seed: u32| {
+            let mut file = validated(&read(&path, Some(hold_out)), validation, seed, &[]);
             file.set_hold_out(Some(HoldOut::Count(hold_out)));
             file
         };
+        let after = |hold_out: usize, validation: usize| by_seed(hold_out, validation, 4);
         // It knows all of them.
         let (seed, doubt) = told(&after(0, 0), &path, 10, 8);
         assert!(seed.is_none() && doubt.contains(": 8 of the 8 validation images were among those that "), "{doubt}");
         // Each image is known, or was set aside to validate on or to test with.
         let (was, now) = (read(&path, Some(4)), read(&path, Some(10)));
-        let (learned_from, _) = was.train.split(20, 4).unwrap();
         let (_, validated_on) = now.train.split(8, 9).unwrap();
-        let is_known = |i: &usize| (0..learned_from.len()).any(|j| learned_from.image(j) == validated_on.image(*i));
-        let known = (0..8).filter(is_known).count();
+        let known_after = |seeds: &[u64]| {
+            let learned_from = seeds.iter().map(|seed| was.train.split(20, *seed).unwrap().0).collect::<Vec<_>>();
+            let has = |set: &ImageSet, i: usize| (0..set.len()).any(|j| set.image(j) == validated_on.image(i));
+            (0..8).filter(|i| learned_from.iter().any(|set| has(set, *i))).count()
+        };
+        let [first, both] = [&[4][..], &[4, 5]].map(known_after);
+        assert!(0 < first && first < both && both < 8, "{first}, {both}");
         let (_, doubt) = told(&after(4, 20), &path, 10, 8);
-        assert!((1..8).contains(&known), "{known}");
-        assert!(doubt.contains(&format!(": {known} of the 8 validation images ")), "{known}: {doubt}");
+        assert!(doubt.contains(&format!(": {first} of the 8 validation images ")), "{first}: {doubt}");
+        // The members of an ensemble have set others aside.
+        let mut joined = ModelFile::default();
+        joined.set("classes", 2);
+        joined.set_learned_before(&Learned::all([&by_seed(4, 20, 4), &by_seed(4, 20, 5)]));
+        let (_, doubt) = told(&joined, &path, 10, 8);
+        assert!(doubt.contains(&format!(": {both} of the 8 validation images ")), "{both}: {doubt}");
         // So are those of one before, with whatever hold-out.
         let mut later = after(10, 8);
         later.set_learned_before(&after(0, 0).learned());
