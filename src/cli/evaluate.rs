@@ -180,15 +180,16 @@ fn classifier(args: &Args, file: &ModelFile) -> anyhow::Result<ExitCode> {
     }
 
     let by_class = has_table.then_some(&confusion);
-    let written = if let Some(folder) = folder {
-        draw(&folder, by_class, &scores, &test, &class_names, args.mistakes.unwrap_or(40))
+    let mut written = Vec::new();
+    let drawn = if let Some(folder) = folder {
+        draw(&folder, by_class, &scores, &test, &class_names, args.mistakes.unwrap_or(40), &mut written)
     } else {
         note(format_args!(
             "note: confusion.png and mistakes.png are not drawn: they go into a run's folder, and {} is not a \
              run's best model; name a place with --out DIR",
             path.display()
         ));
-        Ok(Vec::new())
+        Ok(())
     };
     // The numbers are printed even where the pictures could not be drawn.
     if args.json {
@@ -209,10 +210,11 @@ fn classifier(args: &Args, file: &ModelFile) -> anyhow::Result<ExitCode> {
             classes: by_class.map(|confusion| classes(confusion, &class_names)),
             confusion: by_class.map(Confusion::rows),
             shifts,
-            written: written.as_deref().unwrap_or_default(),
+            written: &written,
         })?;
     }
-    written?.into_iter().for_each(tell);
+    written.into_iter().for_each(tell);
+    drawn?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -242,7 +244,7 @@ fn classes<'a>(confusion: &Confusion, names: &'a [String]) -> Vec<Class<'a>> {
     names.iter().zip(confusion.per_class()).map(class).collect()
 }
 
-/// Draws the table of classes, if there is one, and the mistakes, into a folder, and returns where they are.
+/// Draws the table of classes, if there is one, and the mistakes, into a folder. `written` receives where they are.
 fn draw(
     folder: &Path,
     by_class: Option<&Confusion>,
@@ -250,26 +252,32 @@ fn draw(
     test: &ImageSet,
     class_names: &[String],
     most: usize,
-) -> anyhow::Result<Vec<String>> {
+    written: &mut Vec<String>,
+) -> anyhow::Result<()> {
     let confusion = by_class.map(|confusion| report::confusion_picture(confusion, class_names)).transpose()?;
-    save(folder, confusion, mistakes(scores, test, class_names, most)?)
+    save(folder, confusion, mistakes(scores, test, class_names, most)?, written)
 }
 
-/// Saves the pictures in a folder, which it makes if it is missing, and returns where they are.
-fn save(folder: &Path, confusion: Option<RgbImage>, mistakes: RgbImage) -> anyhow::Result<Vec<String>> {
+/// Saves the pictures in a folder, which it makes if it is missing. `written` receives where they are, as far as they
+/// could be saved.
+fn save(
+    folder: &Path,
+    confusion: Option<RgbImage>,
+    mistakes: RgbImage,
+    written: &mut Vec<String>,
+) -> anyhow::Result<()> {
     if !folder.as_os_str().is_empty() {
         std::fs::create_dir_all(folder).map_err(|e| {
             anyhow::anyhow!("--out {}: {e}. Expected a folder, or a name for a new one", folder.display())
         })?;
     }
-    let mut written = Vec::new();
     for (name, picture) in [("confusion.png", confusion), ("mistakes.png", Some(mistakes))] {
         let Some(picture) = picture else { continue };
         let place = folder.join(name);
         report::save_png(&picture, &place)?;
         written.push(place.display().to_string());
     }
-    Ok(written)
+    Ok(())
 }
 
 /// The folder of the run whose best model a file is. Pictures belong there; nothing is written anywhere else unasked.

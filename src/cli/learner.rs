@@ -6,9 +6,21 @@ use std::path::{Path, PathBuf};
 use super::is_one_place;
 use super::reading::data_unremarked;
 use crate::data::{DataSet, HoldOut, ImageSet, Reading, digest, mnist, to_train_with};
-use crate::models::{Aside, Learned, ModelFile};
+use crate::models::{Learned, ModelFile};
 use crate::pictures::visible;
-use crate::train::Settings;
+
+/// The images that a training of a model was given, compared with those of a data set to train with.
+pub enum TrainedOn {
+    /// The same.
+    Same,
+    /// These, of which the data set may have some.
+    Images(ImageSet),
+    /// What was read at the same place, which has changed since: images were added or removed, or are read in another
+    /// way.
+    Changed,
+    /// Others.
+    Others,
+}
 
 /// A model, and data that it may have learned from: in its own training, or in one before that.
 pub struct Learner<'a> {
@@ -91,6 +103,22 @@ impl<'a> Learner<'a> {
         doubts
     }
 
+    /// What a training of the model was given. `set` was read as `reading` says.
+    pub fn trained_on(&mut self, set: &DataSet, reading: &Reading, learned: &Learned) -> TrainedOn {
+        if learned.digest.is_some() && learned.digest == self.digest(set, reading.hold_out) {
+            return TrainedOn::Same;
+        }
+        if is_built_in(learned) {
+            return built_in_beside(&set.train).map_or(TrainedOn::Others, |built_in| TrainedOn::Images(built_in.train));
+        }
+        let under_its_classes = |set: DataSet| set.with_classes(self.file.class_names().ok()?).ok();
+        match self.as_learned(reading, learned).and_then(under_its_classes) {
+            Some(as_learned) => TrainedOn::Images(as_learned.train),
+            None if self.is_of_its_place(learned) => TrainedOn::Changed,
+            None => TrainedOn::Others,
+        }
+    }
+
     /// The same data as they were read in a training of the model, if that was with another hold-out than `reading`
     /// has.
     fn as_learned(&mut self, reading: &Reading, learned: &Learned) -> Option<DataSet> {
@@ -123,12 +151,10 @@ impl<'a> Learner<'a> {
     /// learned from them, cost nothing.
     fn known_built_in(&self, set: &DataSet) -> Option<String> {
         self.data?;
-        let test = &set.test;
-        let is_of_size = !test.is_empty() && [test.height, test.width, test.channels] == mnist::IMAGE;
-        if !is_of_size || !self.file.learned().iter().any(is_built_in) {
+        if !self.file.learned().iter().any(is_built_in) {
             return None;
         }
-        self.known(test, &mnist::embedded().ok()?.train, "the built-in MNIST")
+        self.known(&set.test, &built_in_beside(&set.test)?.train, "the built-in MNIST")
     }
 
     /// A warning where some of the test images are among those that a training has learned from, and `by` what is known
@@ -148,8 +174,7 @@ impl<'a> Learner<'a> {
     /// images were added or removed or are read in another way: it cannot be told which of the test images the model
     /// knows.
     fn changed(&self, set: &DataSet, learned: &Learned) -> Option<String> {
-        let is_same = is_one_place(Path::new(learned.place.as_ref()?), self.data?);
-        is_same.then(|| {
+        self.is_of_its_place(learned).then(|| {
             format!(
                 "warning: {} has learned from {} as it was read then, and may know some of these {} test images: this \
                  is no fair test",
@@ -159,50 +184,18 @@ impl<'a> Learner<'a> {
             )
         })
     }
+
+    /// Whether a training has learned from what was read at the place of these data.
+    fn is_of_its_place(&self, learned: &Learned) -> bool {
+        let places = learned.place.as_ref().zip(self.data);
+        places.is_some_and(|(place, data)| is_one_place(Path::new(place), data))
+    }
 }
 
-/// Has a run that starts from a model of the same images (`train`) validate on those that the model was validated on.
-/// Returns a warning where it has learned from some of these all the same, in its own training or in one before that.
-pub fn validate_as_before(file: &ModelFile, train: &ImageSet, settings: &mut Settings) -> Option<String> {
-    let trainings = file.learned();
-    if settings.validation == 0 || trainings.iter().all(|learned| learned.aside.is_none()) {
-        return None;
-    }
-    let own = Some(digest(train));
-    let asides: Vec<Aside> =
-        trainings.iter().filter(|learned| learned.digest == own).filter_map(|learned| learned.aside).collect();
-    let newest = asides.first()?;
-    settings.validation_seed = (newest.images > 0).then_some(newest.seed);
-
-    let are_known = known_to(&asides, train);
-    let known_of = |count: usize| {
-        // More than there are is refused later.
-        let set_aside = train.held_out(count, settings.drawn_by()).unwrap_or_default();
-        set_aside.iter().zip(&are_known).filter(|(is_aside, is_known)| **is_aside && **is_known).count()
-    };
-    let (wanted, known) = (settings.validation, known_of(settings.validation));
-    (known > 0).then(|| {
-        let (model, were) = (file.name.display(), if known == 1 { "was" } else { "were" });
-        let remedy = match newest.images {
-            count if count > 0 && known_of(count) == 0 => format!("; none would be with --validation {count}"),
-            _ => String::new(),
-        };
-        format!(
-            "warning: {known} of the {wanted} validation images {were} among those that {model} was trained on, so \
-             validation accuracy may be too high{remedy}"
-        )
-    })
-}
-
-/// Whether a training has learned from an image, for each image, where several trainings have set these aside.
-fn known_to(asides: &[Aside], train: &ImageSet) -> Vec<bool> {
-    let mut known = vec![false; train.len()];
-    for aside in asides.iter().collect::<HashSet<_>>() {
-        // A file that says what cannot be tells nothing.
-        let Ok(held_out) = train.held_out(aside.images, u64::from(aside.seed)) else { continue };
-        known.iter_mut().zip(held_out).for_each(|(known, is_aside)| *known |= !is_aside);
-    }
-    known
+/// The built-in MNIST, if images are of its size: others cannot be among its own.
+fn built_in_beside(images: &ImageSet) -> Option<DataSet> {
+    let is_of_size = !images.is_empty() && [images.height, images.width, images.channels] == mnist::IMAGE;
+    if is_of_size { mnist::embedded().ok() } else { None }
 }
 
 /// Whether a training has learned from the images of the built-in MNIST, wherever it read them.
@@ -268,48 +261,7 @@ pub mod testing {
 mod tests {
     use super::testing::*;
     use super::*;
-    use crate::models::{DATA_DIGEST, Recipe};
-
-    /// The file of a model that has learned from a table's images, of which it has set some aside by a seed.
-    fn validated(set: &DataSet, images: usize, seed: u32, before: &[Learned]) -> ModelFile {
-        let mut file = ModelFile::default();
-        file.set(DATA_DIGEST, digest(&set.train));
-        file.set("trained", format!("seed = {seed}\nvalidation = {images}"));
-        file.set_learned_before(before);
-        file
-    }
-
-    #[test]
-    fn validation_images_that_a_model_has_learned_from_are_counted() {
-        let folder = tempfile::tempdir().unwrap();
-        let set = read(&table(folder.path()), Some(0));
-        let of = |file: &ModelFile, validation: usize| {
-            let mut settings = Settings { seed: 9, validation, ..Settings::from_recipe("dense", &Recipe::default()) };
-            let told = validate_as_before(file, &set.train, &mut settings);
-            (settings.validation_seed, told.unwrap_or_default())
-        };
-        let first = validated(&set, 10, 4, &[]);
-        assert_eq!([0, 10, 6].map(|count| of(&first, count)), [None, Some(4), Some(4)].map(|seed| (seed, "".into())));
-        let (seed, told) = of(&first, 16);
-        assert!(seed == Some(4) && told.contains("6 of the 16 validation images were among those that "), "{told}");
-        assert!(told.ends_with("; none would be with --validation 10"), "{told}");
-        // Without a word of what was set aside nothing is known, and of other images nothing is to be said.
-        let mut silent = first.clone();
-        silent.metadata.remove("trained");
-        let other = validated(&read(&table(folder.path()), Some(2)), 0, 0, &[]);
-        assert_eq!([of(&silent, 10), of(&other, 10)], [(None, "".into()), (None, "".into())]);
-
-        // All images have been learned from: in the model's own training, or in that of one before.
-        for file in
-            [validated(&set, 0, 4, &first.learned()), validated(&set, 10, 4, &validated(&set, 0, 0, &[]).learned())]
-        {
-            assert!(of(&file, 10).1.contains(": 10 of the 10 validation images"), "{:?}", of(&file, 10));
-            assert!(!of(&file, 10).1.contains("none would be"));
-        }
-        // Two that have set others aside have learned from nearly all together.
-        let (_, told) = of(&validated(&set, 10, 5, &first.learned()), 10);
-        assert!(told.contains(" of the 10 validation images"), "{told}");
-    }
+    use crate::models::DATA_DIGEST;
 
     #[test]
     fn test_images_that_a_model_has_learned_from_are_counted() {

@@ -47,6 +47,7 @@ mod train;
 mod train_gan;
 mod training;
 mod tune;
+mod validating;
 
 /// Small image networks, trained and run on any GPU.
 #[derive(Parser)]

@@ -7,13 +7,13 @@ use anyhow::Context;
 
 use super::augment_flags::AugmentFlags;
 use super::given::Given;
-use super::learner::validate_as_before;
 use super::numbers::{number, positive, whole};
 use super::outputs::begin_run;
 use super::precision::{asked_for, fit, fit_if_it_can};
 use super::reading::{ReadingFlags, check_begun_with, data_read, to_go_on, with_classes};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
+use super::validating::validate_as_before;
 use super::{
     POOLED, absolute, augment_flags, count, counted, ensure_network, ensure_remembered, going_on, interrupt, note, say,
 };
@@ -359,7 +359,8 @@ fn classifier(
         }
         (None, origin) => {
             args.fit(&mut settings, &data.train);
-            origin.as_ref().and_then(|file| validate_as_before(file, &data.train, &mut settings))
+            let place = args.data.as_deref();
+            origin.as_ref().and_then(|file| validate_as_before(file, place, &data, &mut settings))
         }
     };
     let parameters = check(&architecture, &settings, &data, folder.as_ref())?;
@@ -390,7 +391,10 @@ fn classifier(
     members.iter().try_for_each(|member| member.settings.check_parts(choices.len()))?;
     let cpus = choices.iter().filter(|choice| matches!(choice, Choice::Cpu)).count();
     if cpus > 1 {
-        note(format_args!("note: --device names the CPU {cpus} times: it computes its parts of a batch in turn"));
+        note(format_args!(
+            "note: --device names the CPU {cpus} times, which is no faster than once: all its cores compute one part of a \
+             batch after the other"
+        ));
     }
     if args.dry_run {
         let names = choices.iter().map(Choice::name).collect::<Vec<_>>().join(" and ");

@@ -14,7 +14,7 @@ const TRAINED: &str = "trained";
 const LEARNED_BEFORE: &str = "learned_before";
 
 /// The images of one training.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Learned {
     /// What identifies them.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -56,6 +56,19 @@ fn kaggle_gets_a_row_for_each_image_and_labels_give_the_accuracy() {
 }
 
 #[test]
+fn no_submission_is_made_of_a_table_that_has_no_rows_or_cannot_be_read() {
+    let place = Place::new();
+    let header = (0..784).map(|i| format!("pixel{i}")).collect::<Vec<_>>().join(",");
+    place.write("empty.csv", format!("{header}\n"));
+    place.write("short.csv", "1,2,3\n");
+    for (table, words) in [("empty.csv", "empty.csv: is a table without rows"), ("short.csv", "short.csv: ")] {
+        for to in ["", " --out new/submission.csv"] {
+            place.refused(&format!("{CLASSIFY} {table} --format kaggle{to}"), &[words]);
+        }
+    }
+}
+
+#[test]
 fn a_table_that_breaks_off_is_said_to_lack_everything_after_that_row() {
     let place = Place::new();
     let packed = |text: &str| {

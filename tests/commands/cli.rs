@@ -1149,7 +1149,8 @@ fn a_picture_is_not_written_over_a_file_of_another_kind() {
 fn several_devices_train_a_classifier_together_and_nothing_else() {
     let place = Place::with_digits(200, 50);
     let train = "train dense --data data --epochs 2 --validation 0 --device";
-    place.works(&format!("{train} cpu,cpu --batch 20"));
+    let said = place.works(&format!("{train} cpu,cpu --batch 20"));
+    assert!(said.err.contains("names the CPU 2 times, which is no faster than once"), "{said:#?}");
     let said = place.works("inspect runs/0001-dense");
     assert!(said.out.contains("CPU and CPU"), "{}", said.out);
     place.works("evaluate runs/0001-dense --data data --device cpu");

@@ -68,6 +68,9 @@ fn a_model_is_tested_on_what_its_own_training_set_aside_and_goes_on_with_the_res
     assert!(said.err.contains(learned), "{said:#?}");
     let said = place.works(&format!("train --from runs/0001-dense {flags} --hold-out 60 --dry-run"));
     assert!(said.err.contains(learned), "{said:#?}");
+    let validated_on =
+        " of the 24 validation images were among those that runs/0001-dense/best.safetensors was trained on";
+    assert!(said.err.contains(validated_on), "{said:#?}");
     let said = place.works(&format!("{evaluate} --hold-out 10"));
     assert!(!said.err.contains("has learned from"), "{said:#?}");
     let said = place.works(&format!("train --from runs/0001-dense {flags}"));

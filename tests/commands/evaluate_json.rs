@@ -123,6 +123,21 @@ fn the_numbers_are_printed_even_where_the_pictures_cannot_be_saved() {
 }
 
 #[test]
+fn the_picture_that_was_written_is_named_where_the_other_could_not_be() {
+    let place = Place::with_digits(10, 50);
+    // A folder cannot be replaced by a file.
+    place.write("seen/mistakes.png/in the way", "");
+    let evaluate = "evaluate dense --data data --device cpu --out seen";
+    let said = place.run(&format!("{evaluate} --json"));
+    assert!(said.code == Some(1) && said.err.contains("mistakes.png"), "{said:#?}");
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    let written: Vec<&str> = list(&told["written"]).iter().map(text).collect();
+    assert!(matches!(written[..], [place] if place.ends_with("confusion.png")), "{told}");
+    let said = place.run(evaluate);
+    assert!(said.code == Some(1) && said.out.trim_end().ends_with("confusion.png"), "{said:#?}");
+}
+
+#[test]
 fn what_is_no_number_is_null() {
     let place = Place::with_digits(10, 50);
     let mut model = ModelFile::shipped("dense").unwrap();

@@ -165,8 +165,13 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         note(format_args!("stopped after {}{kept}", counted(all, "picture")));
         return Ok(ExitCode::from(130));
     }
-    if all == 0 && args.shard.is_none() {
-        let nothing = nothing_in(&args.pictures, summary);
+    let nothing = match format {
+        _ if all == 0 && args.shard.is_none() => Some(nothing_in(&args.pictures, summary)),
+        // A submission without answers would be no use.
+        Format::Kaggle => summary.unread_table().map(String::from),
+        _ => None,
+    };
+    if let Some(nothing) = nothing {
         if let Sink::Journal(journal) = sink {
             journal.remove()?;
         }
@@ -336,6 +341,8 @@ enum Sink {
 impl Sink {
     fn push(&mut self, record: &Record) -> anyhow::Result<()> {
         match self {
+            // It has no row in the table.
+            Sink::Stream { .. } if record.best().is_none() => Ok(()),
             Sink::Stream { format, columns, to, table, alone } => {
                 let pushed = begun(*format, columns, to, table).and_then(|table| table.push(record));
                 if gone(pushed, to, *alone)? {

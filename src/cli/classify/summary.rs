@@ -164,6 +164,12 @@ impl Summary {
         text
     }
 
+    /// Which table could not be read, and why, where one CSV file was given and none of its rows was looked at.
+    pub fn unread_table(&self) -> Option<&str> {
+        let has_rows = self.pictures + self.failed_rows > 0;
+        self.told.first().filter(|_| !has_rows).map(String::as_str)
+    }
+
     /// What a table made of one CSV file lacks: `1 of 30 rows`.
     pub fn lacking(&self) -> String {
         let of = |number: u64, all: u64| format!("{} of {} rows", thousands(number), thousands(all));
