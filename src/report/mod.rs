@@ -18,6 +18,7 @@ pub mod png;
 mod save;
 mod series;
 mod sheet;
+mod system_fonts;
 mod table;
 mod text;
 

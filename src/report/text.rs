@@ -1,14 +1,16 @@
-//! Draws labels with the font in `assets/`, and cuts text to the available width.
+//! Draws labels with the font in `assets/`, or where it lacks a character with the system's, and cuts text to the
+//! available width.
 //!
 //! Sizes are the font's em in pixels; positions give the middle of the digits, so that
 //! labels line up with what they label.
 
 use std::sync::LazyLock;
 
-use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
+use ab_glyph::{Font, FontRef, GlyphId, PxScale, PxScaleFont, ScaleFont, point};
 
 use crate::report::canvas::{Canvas, Mask};
 use crate::report::palette::Rgb;
+use crate::report::system_fonts::{Face, face_with};
 
 static FONT: LazyLock<Option<FontRef<'static>>> = LazyLock::new(|| {
     FontRef::try_from_slice(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/DejaVuSans-subset.ttf"))).ok()
@@ -16,7 +18,7 @@ static FONT: LazyLock<Option<FontRef<'static>>> = LazyLock::new(|| {
 
 /// Height of a digit as a share of the em, in this font.
 const DIGIT: f32 = 0.729;
-/// Stands for characters that the font does not have.
+/// Stands for characters that no font has.
 const UNKNOWN: char = '\u{25a1}';
 /// Room left and right of the text in its mask, for strokes that reach past their advance.
 const SIDE: usize = 2;
@@ -40,30 +42,44 @@ pub(crate) fn label(size: f32, colour: Rgb, align: Align) -> Label {
     Label { size, colour, align }
 }
 
-fn scaled(size: f32) -> Option<impl ScaleFont<&'static FontRef<'static>>> {
-    let font = FONT.as_ref()?;
-    let em = font.units_per_em()?;
-    Some(font.as_scaled(PxScale::from(size * font.height_unscaled() / em)))
+/// A character's glyph in the face that draws it, at a size.
+struct Glyph {
+    id: GlyphId,
+    font: PxScaleFont<Face>,
 }
 
-fn glyph_id(font: &impl ScaleFont<&'static FontRef<'static>>, c: char) -> GlyphId {
-    match font.glyph_id(c) {
-        GlyphId(0) => font.glyph_id(UNKNOWN),
-        id => id,
+impl Glyph {
+    fn advance(&self) -> f32 {
+        self.font.h_advance(self.id)
     }
+}
+
+fn scaled(face: Face, size: f32) -> Option<PxScaleFont<Face>> {
+    let em = face.units_per_em()?;
+    Some(face.as_scaled(PxScale::from(size * face.height_unscaled() / em)))
+}
+
+fn glyph(c: char, size: f32) -> Option<Glyph> {
+    let own = FONT.as_ref()?;
+    let (face, c) = match c {
+        _ if own.glyph_id(c) != GlyphId(0) => (own, c),
+        _ => face_with(c).map_or((own, UNKNOWN), |face| (face, c)),
+    };
+    Some(Glyph { id: face.glyph_id(c), font: scaled(face, size)? })
+}
+
+fn advance(c: char, size: f32) -> f32 {
+    glyph(c, size).map_or(0.0, |glyph| glyph.advance())
 }
 
 /// Width of one line of text in pixels.
 pub(crate) fn width(text: &str, size: f32) -> f32 {
-    scaled(size).map_or(0.0, |font| text.chars().map(|c| font.h_advance(glyph_id(&font, c))).sum())
+    text.chars().map(|c| advance(c, size)).sum()
 }
 
 /// A name on one line like [`fit`], but cut in the middle: names that begin alike often end differently.
 pub(crate) fn fit_name(name: &str, size: f32, room: f32) -> String {
-    let Some(font) = scaled(size) else {
-        return String::new();
-    };
-    let advance = |c| font.h_advance(glyph_id(&font, c));
+    let advance = |c| advance(c, size);
     let name: Vec<char> = name.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let text = |part: &[char]| part.iter().collect::<String>();
     if name.iter().copied().map(advance).sum::<f32>() <= room {
@@ -85,10 +101,7 @@ pub(crate) fn fit_name(name: &str, size: f32, room: f32) -> String {
 /// `text` on one line: control characters become spaces, and what does not fit into
 /// `room` pixels is cut and marked with an ellipsis.
 pub(crate) fn fit(text: &str, size: f32, room: f32) -> String {
-    let Some(font) = scaled(size) else {
-        return String::new();
-    };
-    let advance = |c| font.h_advance(glyph_id(&font, c));
+    let advance = |c| advance(c, size);
     let ellipsis = advance('…');
     let (mut kept, mut used, mut cut) = (String::new(), 0.0, 0);
     for c in text.trim().chars() {
@@ -109,16 +122,16 @@ pub(crate) fn fit(text: &str, size: f32, room: f32) -> String {
 }
 
 fn mask(text: &str, size: f32) -> Option<(Mask, i64)> {
-    let font = scaled(size)?;
-    let ascent = font.ascent().ceil();
-    let height = (ascent - font.descent()).ceil() as usize;
+    let own = scaled(FONT.as_ref()?, size)?;
+    let ascent = own.ascent().ceil();
+    let height = (ascent - own.descent()).ceil() as usize;
     let mut mask = Mask::new(width(text, size).ceil() as usize + 2 * SIDE, height);
     let mut x = SIDE as f32;
     for c in text.chars() {
-        let id = glyph_id(&font, c);
-        let glyph = id.with_scale_and_position(font.scale(), point(x, ascent));
+        let Glyph { id, font } = glyph(c, size)?;
+        let placed = id.with_scale_and_position(font.scale(), point(x, ascent));
         x += font.h_advance(id);
-        if let Some(outline) = font.outline_glyph(glyph) {
+        if let Some(outline) = font.outline_glyph(placed) {
             let bounds = outline.px_bounds();
             outline.draw(|px, py, cover| {
                 let at = |start: f32, offset: u32| start as i64 + i64::from(offset);
@@ -221,14 +234,30 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_the_font_does_not_have_are_seen_and_take_their_room() {
-        let unknown = UNKNOWN.to_string();
-        for text in ["数", "🐈"] {
-            assert_eq!(inked(text, Align::Middle, false), inked(&unknown, Align::Middle, false), "{text}");
-            assert_eq!(width(text, 16.0), width(&unknown, 16.0), "{text}");
-        }
+    fn characters_that_no_font_has_are_seen_and_take_their_room() {
+        // The last of those that mean nothing.
+        let (unknown, text) = (UNKNOWN.to_string(), "\u{10fffd}");
+        assert_eq!(inked(text, Align::Middle, false), inked(&unknown, Align::Middle, false));
+        assert_eq!(width(text, 16.0), width(&unknown, 16.0));
         assert!(inked(&unknown, Align::Middle, false).0 < 100, "there is something to see");
-        assert!(fit("数字数字数字数字", 16.0, 60.0).ends_with('…'));
+    }
+
+    #[test]
+    fn characters_that_the_own_font_lacks_are_drawn_with_the_systems() {
+        for text in ["数", "あ", "한", "ก"] {
+            let c = text.chars().next().unwrap();
+            assert_eq!(FONT.as_ref().unwrap().glyph_id(c), GlyphId(0), "{text} needs no other font");
+            if face_with(c).is_none() {
+                eprintln!("SKIPPED: the system has no font with {text}");
+                continue;
+            }
+            let unknown = UNKNOWN.to_string();
+            assert_ne!(inked(text, Align::Middle, false), inked(&unknown, Align::Middle, false), "{text}");
+            let (left, _, right, _) = inked(text, Align::Middle, false);
+            assert!(right - left < width(text, 20.0) as u32 + 2, "{text}: {left} to {right}");
+            assert_eq!(fit(&text.repeat(2), 16.0, 2.0 * width(text, 16.0)), text.repeat(2));
+            assert!(fit(&text.repeat(8), 16.0, 60.0).ends_with('…'), "{text}");
+        }
     }
 
     proptest! {
