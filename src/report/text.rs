@@ -4,9 +4,11 @@
 //! Sizes are the font's em in pixels; positions give the middle of the digits, so that
 //! labels line up with what they label.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, GlyphId, PxScale, PxScaleFont, ScaleFont, point};
+use unicode_bidi::BidiInfo;
 
 use crate::report::canvas::{Canvas, Mask};
 use crate::report::palette::Rgb;
@@ -121,13 +123,23 @@ pub(crate) fn fit(text: &str, size: f32, room: f32) -> String {
     kept
 }
 
+/// Characters from left to right, as Hebrew and Arabic are not written. The latter's letters are not joined.
+fn from_left_to_right(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return text.into();
+    }
+    let directions = BidiInfo::new(text, None);
+    let lines = directions.paragraphs.iter().map(|line| directions.reorder_line(line, line.range.clone()));
+    lines.collect::<String>().into()
+}
+
 fn mask(text: &str, size: f32) -> Option<(Mask, i64)> {
     let own = scaled(FONT.as_ref()?, size)?;
     let ascent = own.ascent().ceil();
     let height = (ascent - own.descent()).ceil() as usize;
     let mut mask = Mask::new(width(text, size).ceil() as usize + 2 * SIDE, height);
     let mut x = SIDE as f32;
-    for c in text.chars() {
+    for c in from_left_to_right(text).chars() {
         let Glyph { id, font } = glyph(c, size)?;
         let placed = id.with_scale_and_position(font.scale(), point(x, ascent));
         x += font.h_advance(id);
@@ -240,6 +252,13 @@ mod tests {
         assert_eq!(inked(text, Align::Middle, false), inked(&unknown, Align::Middle, false));
         assert_eq!(width(text, 16.0), width(&unknown, 16.0));
         assert!(inked(&unknown, Align::Middle, false).0 < 100, "there is something to see");
+    }
+
+    #[test]
+    fn hebrew_is_drawn_from_right_to_left_also_within_other_text() {
+        assert_eq!(from_left_to_right("שלום"), "םולש");
+        assert_eq!(from_left_to_right("a שלום b"), "a םולש b");
+        assert_eq!(from_left_to_right("chemise à fleurs"), "chemise à fleurs");
     }
 
     #[test]
