@@ -62,6 +62,7 @@ pub mod data;
 pub mod device;
 pub mod faults;
 pub mod files;
+mod fonts;
 pub mod grad;
 pub mod graph;
 mod hash;

@@ -17,6 +17,7 @@ pub mod paint;
 mod post;
 pub mod reader;
 pub mod remember;
+mod scripts;
 mod shared;
 mod stop;
 mod theme;
@@ -364,12 +365,15 @@ pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<Closed, String> {
     let native = eframe::NativeOptions {
         viewport,
         renderer: eframe::Renderer::Wgpu,
+        // `scripts` looks for what it lacks: the toolkit's own way ends the program where a system has no fonts.
+        system_font_fallback: false,
         wgpu_options: WgpuConfiguration { wgpu_setup: WgpuSetup::CreateNew(setup), ..Default::default() },
         ..Default::default()
     };
     let (closed, told) = mpsc::channel();
     let start: eframe::AppCreator<'_> = Box::new(|cc| {
         stop::close_once_set(stop, cc.egui_ctx.clone())?;
+        scripts::fall_back(&cc.egui_ctx);
         Ok(Box::new(OnScreen { app: App::new(&cc.egui_ctx, options), closed }))
     });
     eframe::run_native("inkgrad", native, start).map_err(|error| error.to_string())?;

@@ -18,7 +18,6 @@ pub mod png;
 mod save;
 mod series;
 mod sheet;
-mod system_fonts;
 mod table;
 mod text;
 

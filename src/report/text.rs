@@ -10,9 +10,9 @@ use std::sync::LazyLock;
 use ab_glyph::{Font, FontRef, GlyphId, PxScale, PxScaleFont, ScaleFont, point};
 use unicode_bidi::BidiInfo;
 
+use crate::fonts;
 use crate::report::canvas::{Canvas, Mask};
 use crate::report::palette::Rgb;
-use crate::report::system_fonts::{Face, face_with};
 
 static FONT: LazyLock<Option<FontRef<'static>>> = LazyLock::new(|| {
     FontRef::try_from_slice(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/DejaVuSans-subset.ttf"))).ok()
@@ -44,6 +44,9 @@ pub(crate) fn label(size: f32, colour: Rgb, align: Align) -> Label {
     Label { size, colour, align }
 }
 
+/// A face that stays loaded: the own font's, or one of the system's.
+type Face = &'static FontRef<'static>;
+
 /// A character's glyph in the face that draws it, at a size.
 struct Glyph {
     id: GlyphId,
@@ -65,7 +68,7 @@ fn glyph(c: char, size: f32) -> Option<Glyph> {
     let own = FONT.as_ref()?;
     let (face, c) = match c {
         _ if own.glyph_id(c) != GlyphId(0) => (own, c),
-        _ => face_with(c).map_or((own, UNKNOWN), |face| (face, c)),
+        _ => fonts::with_character(c).map_or((own, UNKNOWN), |font| (&font.face, c)),
     };
     Some(Glyph { id: face.glyph_id(c), font: scaled(face, size)? })
 }
@@ -266,7 +269,7 @@ mod tests {
         for text in ["数", "あ", "한", "ก"] {
             let c = text.chars().next().unwrap();
             assert_eq!(FONT.as_ref().unwrap().glyph_id(c), GlyphId(0), "{text} needs no other font");
-            if face_with(c).is_none() {
+            if fonts::with_character(c).is_none() {
                 eprintln!("SKIPPED: the system has no font with {text}");
                 continue;
             }

@@ -109,6 +109,20 @@ fn of_a_model_in_no_run_folder_evaluate_leaves_pictures_only_where_it_is_told() 
     assert_eq!(place.names("here"), ["confusion.png", "mistakes.png"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn names_in_other_scripts_are_boxes_where_the_system_has_no_fonts() {
+    let place = Place::with_digits(10, 50);
+    let mut model = ModelFile::shipped("dense").unwrap();
+    model.set_class_names(&["零", "一", "二", "三", "四", "五", "六", "七", "八", "九"].map(String::from));
+    model.save(place.path("named.safetensors")).unwrap();
+    place.write("fonts.conf", "<fontconfig/>");
+    let mut command = place.command("evaluate named.safetensors --data data --device cpu --out here");
+    let said = said(command.env("FONTCONFIG_FILE", place.path("fonts.conf")).output().unwrap());
+    assert!(said.code == Some(0) && !said.err.contains("panicked"), "{said:#?}");
+    assert_eq!(place.names("here"), ["confusion.png", "mistakes.png"]);
+}
+
 #[test]
 fn more_mistakes_than_a_picture_has_room_for_are_cut_to_those_that_fit_and_it_is_said() {
     let place = Place::with_digits(60, 1300);
