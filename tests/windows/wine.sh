@@ -22,6 +22,7 @@ prng="$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll"
 
 export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=wine WGPU_BACKEND=vulkan INKGRAD_REQUIRE_GPU=1
 if [ -n "${DIRECT3D:-}" ]; then
-    export WGPU_BACKEND=dx12 WGPU_DX12_COMPILER=fxc WINEPATH="Z:$DIRECT3D" WINEDLLOVERRIDES=d3dcompiler_47=n
+    cp "$DIRECT3D/d3dcompiler_47.dll" "$WINEPREFIX/drive_c/windows/system32"
+    export WGPU_BACKEND=dx12 WGPU_DX12_COMPILER=fxc WINEDLLOVERRIDES=d3dcompiler_47=n
 fi
 xvfb-run -a cargo test --release --no-fail-fast --target x86_64-pc-windows-gnu "$@"
