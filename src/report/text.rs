@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, GlyphId, PxScale, PxScaleFont, ScaleFont, point};
-use unicode_bidi::BidiInfo;
+use unicode_bidi::{BidiInfo, Level};
 
 use crate::fonts;
 use crate::report::canvas::{Canvas, Mask};
@@ -126,14 +126,18 @@ pub(crate) fn fit(text: &str, size: f32, room: f32) -> String {
     kept
 }
 
-/// Characters from left to right, as Hebrew and Arabic are not written. The latter's letters are not joined.
+/// Characters from left to right, as Hebrew and Arabic are not written. The latter's letters are not joined. What stands left
+/// and right of an arrow stays there.
 fn from_left_to_right(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return text.into();
     }
-    let directions = BidiInfo::new(text, None);
-    let lines = directions.paragraphs.iter().map(|line| directions.reorder_line(line, line.range.clone()));
-    lines.collect::<String>().into()
+    let reordered = |part| {
+        let directions = BidiInfo::new(part, Some(Level::ltr()));
+        let lines = directions.paragraphs.iter().map(|line| directions.reorder_line(line, line.range.clone()));
+        lines.collect::<String>()
+    };
+    text.split('→').map(reordered).collect::<Vec<_>>().join("→").into()
 }
 
 fn mask(text: &str, size: f32) -> Option<(Mask, i64)> {
@@ -261,6 +265,8 @@ mod tests {
     fn hebrew_is_drawn_from_right_to_left_also_within_other_text() {
         assert_eq!(from_left_to_right("שלום"), "םולש");
         assert_eq!(from_left_to_right("a שלום b"), "a םולש b");
+        assert_eq!(from_left_to_right("שלום → עולם"), "םולש → םלוע");
+        assert_eq!(from_left_to_right("שלום → a"), "םולש → a");
         assert_eq!(from_left_to_right("chemise à fleurs"), "chemise à fleurs");
     }
 

@@ -216,9 +216,9 @@ fn step(place: &Place, run: &str) -> u32 {
 #[test]
 fn an_interrupted_run_says_how_to_go_on_and_ends_with_the_bytes_of_one_never_stopped() {
     let place = Place::with_digits(4000, 200);
-    let line = "train cnn --data data --device cpu --validation 160 --epochs 2 --batch 32";
+    // Longer than the longest wait. Where a run stops depends on the machine; an epoch has 120 steps.
+    let line = "train cnn --data data --device cpu --validation 160 --epochs 6 --batch 32";
     place.works(&format!("{line} --out whole"));
-    // Where a run stops depends on the machine; an epoch has 120 steps.
     for attempt in 1.. {
         let run = format!("runs/{attempt:04}-cnn");
         let child = place.start(line);
