@@ -1,5 +1,8 @@
 //! The progress of what takes long: a bar on a terminal, a line now and then elsewhere, nothing with `--quiet`.
 
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -21,10 +24,13 @@ pub struct Progress {
     all: Option<u64>,
     began: Instant,
     kind: Kind,
+    /// Shows the bar before anything is done.
+    wait: Option<Wait>,
 }
 
 enum Kind {
-    Bar(Option<ProgressBar>),
+    /// With the bar, once it is shown.
+    Bar(Bar),
     /// With the time of the last line.
     Lines(Instant),
     Quiet,
@@ -38,6 +44,49 @@ impl Kind {
             Kind::Lines(last) => is_last || last.elapsed() > (took / 20).clamp(EVERY.0, EVERY.1),
             Kind::Quiet => false,
         }
+    }
+}
+
+/// A bar that two threads may show.
+#[derive(Clone, Default)]
+struct Bar(Arc<Mutex<Option<ProgressBar>>>);
+
+impl Bar {
+    fn get(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread that shows a bar if for a while nothing is done: until the first step, a GPU's driver may compile kernels for
+/// many seconds. It ends when this is dropped.
+struct Wait {
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Wait {
+    fn new(bar: &Bar, first: u64, all: Option<u64>, one: &str) -> Wait {
+        let (end, ended) = channel();
+        let (bar, text) = (bar.clone(), format!("preparing the first {one}"));
+        let thread = thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let mut shown = bar.get();
+                if shown.is_none() {
+                    let bar = shown.insert(new_bar(all));
+                    bar.set_message(text);
+                    bar.set_position(first);
+                }
+            }
+        });
+        Wait { end: Some(end), thread: Some(thread) }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.end = None;
+        // It must not show a bar where other lines are printed already.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -68,23 +117,31 @@ impl Progress {
         let began = Instant::now();
         let kind = match terminal() {
             _ if quiet => Kind::Quiet,
-            Some(_) => Kind::Bar(None),
+            Some(_) => Kind::Bar(Bar::default()),
             None => Kind::Lines(began),
         };
-        Progress { what, first: 0, all, began, kind }
+        let mut progress = Progress { what, first: 0, all, began, kind, wait: None };
+        progress.begin(0, all);
+        progress
     }
 
     /// Begins anew where `first` are done, of which an earlier run may have done them.
     pub fn begin(&mut self, first: u64, all: Option<u64>) {
         self.finish();
         (self.first, self.all, self.began) = (first, all, Instant::now());
+        if let Kind::Bar(bar) = &self.kind {
+            self.wait = Some(Wait::new(bar, first, all, self.one()));
+        }
     }
 
     /// A line that stays.
     pub fn line(&self, text: impl std::fmt::Display) {
         match &self.kind {
-            Kind::Bar(Some(bar)) => bar.println(visible_lines(&text.to_string())),
-            Kind::Bar(None) | Kind::Lines(_) => note(text),
+            Kind::Bar(bar) => match &*bar.get() {
+                Some(bar) => bar.println(visible_lines(&text.to_string())),
+                None => note(text),
+            },
+            Kind::Lines(_) => note(text),
             Kind::Quiet => {}
         }
     }
@@ -121,6 +178,7 @@ impl Progress {
         let [line, beside] = self.words(done, took, figures);
         match &mut self.kind {
             Kind::Bar(bar) => {
+                let mut bar = bar.get();
                 let bar = bar.get_or_insert_with(|| new_bar(self.all));
                 bar.set_message(beside);
                 bar.set_position(done);
@@ -156,8 +214,9 @@ impl Progress {
 
     /// Removes the bar, if there is one, so that lines can be printed. Returns the time since it began.
     pub fn finish(&mut self) -> Duration {
-        if let Kind::Bar(bar) = &mut self.kind
-            && let Some(bar) = bar.take()
+        self.wait = None;
+        if let Kind::Bar(bar) = &self.kind
+            && let Some(bar) = bar.get().take()
         {
             bar.finish_and_clear();
         }
@@ -204,7 +263,7 @@ mod tests {
     fn a_line_says_how_far_it_is_and_what_is_left_and_a_bar_has_only_the_rest_beside_it() {
         let words = |what, first, all, done, figures: Option<[&str; 2]>| {
             let kind = Kind::Quiet;
-            let progress = Progress { what, first, all, began: Instant::now(), kind };
+            let progress = Progress { what, first, all, began: Instant::now(), kind, wait: None };
             progress.words(done, Duration::from_secs(2), figures.map(|both| both.map(String::from)))
         };
         let figures = Some(["loss 0.1000  5 images/s", "loss 0.1000  5/s"]);
@@ -225,7 +284,7 @@ mod tests {
 
     #[test]
     fn lines_come_now_and_then_and_with_the_last_figures() {
-        let mut progress = Progress { what: "steps", first: 0, all: Some(2), began: Instant::now(), kind: Kind::Quiet };
+        let mut progress = Progress::new("steps", Some(2), true);
         let mut is_shown = |ago: u64, done: u64, figures: bool| {
             let last = Instant::now().checked_sub(Duration::from_secs(ago))?;
             progress.kind = Kind::Lines(last);
@@ -244,9 +303,27 @@ mod tests {
         let (early, late) = (PATIENCE - Duration::from_millis(1), PATIENCE);
         for is_last in [false, true] {
             let is_due = |kind: Kind, took| kind.is_due(took, is_last);
-            assert!(!is_due(Kind::Bar(None), early) && is_due(Kind::Bar(None), late));
+            assert!(!is_due(Kind::Bar(Bar::default()), early) && is_due(Kind::Bar(Bar::default()), late));
             assert!(!is_due(Kind::Quiet, late));
         }
+    }
+
+    #[test]
+    fn a_bar_comes_by_itself_where_nothing_is_done_for_a_second_but_not_after_the_end() {
+        let bar = Bar::default();
+        let wait = Wait::new(&bar, 2, Some(9), "step");
+        assert!(bar.get().is_none());
+        let came = (0..600).any(|_| {
+            thread::sleep(Duration::from_millis(50));
+            bar.get().is_some()
+        });
+        assert!(came);
+        drop(wait);
+        let (position, message) = bar.get().as_ref().map(|bar| (bar.position(), bar.message())).unwrap();
+        assert_eq!((position, message.as_str()), (2, "preparing the first step"));
+        let bar = Bar::default();
+        drop(Wait::new(&bar, 0, None, "picture"));
+        assert!(bar.get().is_none());
     }
 
     #[test]
