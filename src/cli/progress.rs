@@ -134,6 +134,13 @@ impl Progress {
         }
     }
 
+    /// Says how many there are, which was not known when it began.
+    pub fn of(&mut self, all: u64) {
+        if self.all != Some(all) {
+            self.begin(0, Some(all));
+        }
+    }
+
     /// A line that stays.
     pub fn line(&self, text: impl std::fmt::Display) {
         match &self.kind {

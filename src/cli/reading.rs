@@ -2,10 +2,14 @@
 //! with.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::learner::Learner;
+use super::progress::Progress;
 use super::{counted, note};
-use crate::data::{self, DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, are_dark, load, mnist};
+use crate::data::{
+    self, DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, are_dark, load, load_watched, mnist,
+};
 use crate::infer::measures::NEIGHBOUR;
 use crate::models::{ModelFile, by};
 use crate::train::Start;
@@ -64,16 +68,17 @@ fn ensure_prepares(reading: &Reading, asks: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The data set of `--data`, or the built-in MNIST. Prints what the user should know of how it was read.
-pub fn data_read(path: Option<&Path>, reading: &Reading) -> anyhow::Result<DataSet> {
-    let set = data_unremarked(path, reading)?;
+/// The data set of `--data`, or the built-in MNIST. Prints what the user should know of how it was read, and unless
+/// `quiet` how far it is where there are many pictures to decode.
+pub fn data_read(path: Option<&Path>, reading: &Reading, quiet: bool) -> anyhow::Result<DataSet> {
+    let set = data_waited_for(path, reading, quiet)?;
     remark_on(&set, path);
     Ok(set)
 }
 
 /// Like [`data_read`], where nothing is trained, tested or counted, and it does not matter which images repeat.
 pub fn data_shown(path: Option<&Path>, reading: &Reading) -> anyhow::Result<DataSet> {
-    let set = data_unremarked(path, reading)?;
+    let set = data_waited_for(path, reading, false)?;
     tell_remarks(&set.remarks);
     Ok(set)
 }
@@ -84,6 +89,21 @@ pub fn data_unremarked(path: Option<&Path>, reading: &Reading) -> anyhow::Result
         Some(path) => load(path, reading)?,
         None => mnist::embedded()?,
     })
+}
+
+/// Like [`data_unremarked`], and shows how far it is.
+fn data_waited_for(path: Option<&Path>, reading: &Reading, quiet: bool) -> anyhow::Result<DataSet> {
+    let Some(path) = path else { return data_unremarked(path, reading) };
+    let progress = Mutex::new(Progress::new("images", None, quiet));
+    let watch = |done: usize, all: usize| {
+        // Whoever finds it busy leaves it to the next.
+        let Ok(mut progress) = progress.try_lock() else { return };
+        progress.of(all as u64);
+        progress.at(done as u64);
+    };
+    let set = load_watched(path, reading, &watch);
+    progress.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+    Ok(set?)
 }
 
 /// Prints what the user should know of the data, which were read from `path`.
@@ -110,7 +130,7 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile) -> anyh
         true => error,
         false => anyhow::anyhow!("{error}; --hold-out all tests on every one of them"),
     };
-    let mut set = data_unremarked(data, &reading).map_err(|error| {
+    let mut set = data_waited_for(data, &reading, false).map_err(|error| {
         // Too little to be divided, or of one class.
         let undivided = Reading { hold_out: Some(HoldOut::All), ..reading.clone() };
         if data_unremarked(data, &undivided).is_ok() { all(error) } else { error }
@@ -129,7 +149,8 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile) -> anyh
 /// Data to continue training a file's model with. `reading` receives how pictures, and rows of a table, become what the
 /// model takes; and, if no hold-out is given and these are the images that it has learned from, the hold-out of that
 /// training. If another hold-out is asked for, a warning says how many of the test images the model has learned from.
-pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile) -> anyhow::Result<DataSet> {
+/// Unless `quiet`, it is shown how far the reading is.
+pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, quiet: bool) -> anyhow::Result<DataSet> {
     let asked = reading.clone();
     let kind = data.map(Kind::of).transpose()?;
     *reading = for_model(&asked, kind.as_ref(), file);
@@ -139,7 +160,7 @@ pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile) ->
         let prepared = if reading.prepare { ", prepared as MNIST was" } else { "" };
         note(format_args!("note: pictures are brought to {size}{prepared}, for {}", file.name.display()));
     }
-    let mut set = data_unremarked(data, reading)?;
+    let mut set = data_waited_for(data, reading, quiet)?;
     let mut learner = Learner::new(file, data);
     let kept = learner.keep(&mut set, reading, 0);
     remark_on(&set, data);
@@ -266,18 +287,18 @@ mod tests {
         let mut reading = Reading::default();
         let as_trained = read(&path, Some(10));
         assert_eq!(to_test(Some(&path), &reading, &file).unwrap(), as_trained);
-        assert_eq!(to_go_on(Some(&path), &mut reading, &file).unwrap(), as_trained);
+        assert_eq!(to_go_on(Some(&path), &mut reading, &file, true).unwrap(), as_trained);
         assert_eq!(reading, asked(Some(10)));
         // An explicit hold-out counts.
         let mut other = asked(Some(6));
         assert_eq!(to_test(Some(&path), &other, &file).unwrap(), read(&path, Some(6)));
-        assert_eq!(to_go_on(Some(&path), &mut other, &file).unwrap(), read(&path, Some(6)));
+        assert_eq!(to_go_on(Some(&path), &mut other, &file, true).unwrap(), read(&path, Some(6)));
         assert_eq!(other, asked(Some(6)));
         // The model's hold-out does not apply to other images.
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "1,77,0,255,9\n").unwrap();
         let mut reading = Reading::default();
         assert_eq!(to_test(Some(&path), &reading, &file).unwrap(), read(&path, None));
-        assert_eq!(to_go_on(Some(&path), &mut reading, &file).unwrap(), read(&path, None));
+        assert_eq!(to_go_on(Some(&path), &mut reading, &file, true).unwrap(), read(&path, None));
         assert_eq!(reading, asked(None));
     }
 
@@ -288,7 +309,7 @@ mod tests {
         let file = trained(&path, 0);
         let mut reading = Reading::default();
         assert_eq!(to_test(Some(&path), &reading, &file).unwrap(), read(&path, None));
-        assert_eq!(to_go_on(Some(&path), &mut reading, &file).unwrap(), read(&path, Some(0)));
+        assert_eq!(to_go_on(Some(&path), &mut reading, &file, true).unwrap(), read(&path, Some(0)));
         assert_eq!(reading, asked(Some(0)));
     }
 

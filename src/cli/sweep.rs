@@ -169,7 +169,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let kept = earlier(&args.out, &gan.name, &args.ratios, width)?;
     args.reading.check(args.data.as_deref())?;
     let reading = args.reading.reading();
-    let data = data_read(args.data.as_deref(), &reading)?;
+    let data = data_read(args.data.as_deref(), &reading, args.quiet)?;
     // Each run ends with a measurement against them.
     check_measured(&data, &reading)?;
     let settings = settings(&args, &gan, &data.train);

@@ -189,7 +189,7 @@ impl Args {
 
     /// The data of a run; those of one that is resumed are at `place` unless they have moved.
     pub(super) fn read_data(&self, place: Option<&Path>, reading: &Reading) -> anyhow::Result<DataSet> {
-        let set = data_read(self.data.as_deref().or(place), reading);
+        let set = data_read(self.data.as_deref().or(place), reading, self.quiet);
         let remedy = "the data of this run cannot be read; if they are elsewhere now, say where with --data";
         if self.resume.is_some() && self.data.is_none() { set.context(remedy) } else { set }
     }
@@ -334,7 +334,7 @@ fn classifier(
         settings.device = device.clone();
     }
     let mut data = match (&folder, &origin) {
-        (None, Some(file)) => to_go_on(args.data.as_deref(), &mut settings.reading, file)?,
+        (None, Some(file)) => to_go_on(args.data.as_deref(), &mut settings.reading, file, args.quiet)?,
         _ => args.read_data(settings.data.as_deref(), &settings.reading)?,
     };
     if let Some(place) = args.moved_data() {

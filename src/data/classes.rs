@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use image::metadata::Orientation;
@@ -12,7 +13,7 @@ use super::beside::loose;
 use super::folder::{display_name, summary};
 use super::idx::MAX_BYTES;
 use super::parts::Parts;
-use super::source::{Pictures, Reading};
+use super::source::{Pictures, Reading, Watch};
 use super::{DataError, DataSet, ImageSet, MAX_CLASSES, cache};
 use crate::pictures::walk::{Place, not_read};
 use crate::pictures::{self, Found, Preparation, fit, walk};
@@ -55,12 +56,13 @@ pub(super) struct Listing {
 /// and so is a folder below the one that is given; remarks say so.
 ///
 /// Decoded pictures are kept on disk, and taken from there as long as no file's name, length or time has changed.
+/// `watch` is told of pictures as they are decoded.
 ///
 /// # Errors
 /// A folder without such folders, several folders that may be the same part, fewer than two classes (one is enough to
 /// test on), two classes of the same name, a class without readable pictures or without any to train with, and more
 /// unreadable pictures than readable ones.
-pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
+pub fn load(folder: &Path, reading: &Reading, watch: Watch) -> Result<DataSet, DataError> {
     let parts = Parts::of(folder)?;
     let root = parts.as_ref().map_or(folder, |parts| parts.train.as_path());
     let classes = Classes::of(root)?;
@@ -90,7 +92,7 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let is_new = known.is_none();
     let mut set = match known {
         Some(set) => set,
-        None => read(folder, [train, test], classes.folders.len(), reading)?,
+        None => read(folder, [train, test], classes.folders.len(), reading, watch)?,
     };
     set.class_names = classes.names();
     classes.refuse_empty(&set)?;
@@ -110,9 +112,17 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
 }
 
 /// The set of the pictures to train and to test with, without the names of its classes.
-fn read(folder: &Path, mut listings: [Listing; 2], classes: usize, reading: &Reading) -> Result<DataSet, DataError> {
+fn read(
+    folder: &Path,
+    mut listings: [Listing; 2],
+    classes: usize,
+    reading: &Reading,
+    watch: Watch,
+) -> Result<DataSet, DataError> {
     let decoded = |[train, test]: &mut [Listing; 2], image: [usize; 3]| -> Result<_, DataError> {
-        let part = |listing: &mut Listing| decode(folder, listing, image, classes, reading.prepare);
+        let (done, all) = (AtomicUsize::new(0), train.paths.len() + test.paths.len());
+        let tell = || watch(1 + done.fetch_add(1, Ordering::Relaxed), all);
+        let part = |listing: &mut Listing| decode(folder, listing, image, classes, reading.prepare, &tell);
         Ok([part(train)?, part(test)?])
     };
     let (image, mut chosen) = image_of(&listings, reading);
@@ -445,13 +455,14 @@ fn is_coloured(paths: &[PathBuf]) -> bool {
 }
 
 /// All pictures of a listing as one set, without those that cannot be read, which leave the listing, and a remark on
-/// these.
+/// these. Calls `tell` after each.
 fn decode(
     folder: &Path,
     listing: &mut Listing,
     image @ [height, width, channels]: [usize; 3],
     classes: usize,
     prepare: bool,
+    tell: &(dyn Fn() + Sync),
 ) -> Result<(ImageSet, Option<String>), DataError> {
     let size = height * width * channels;
     if (size as u64).saturating_mul(listing.paths.len() as u64) > MAX_BYTES {
@@ -459,11 +470,12 @@ fn decode(
         return Err(DataError::TooLarge { path: folder.into(), shape, limit: MAX_BYTES });
     }
     let pixels = |path: &PathBuf| {
-        let picture = pictures::read(path)?;
-        Ok(match prepare {
+        let pixels = pictures::read(path).map(|picture| match prepare {
             true => pictures::prepare(&picture.image, image, &Preparation::default()).pixels,
             false => fit(&picture.image, image),
-        })
+        });
+        tell();
+        pixels
     };
     let decoded: Vec<Result<Vec<u8>, pictures::PictureError>> = listing.paths.par_iter().map(pixels).collect();
     let mut set = ImageSet { height, width, channels, classes, ..ImageSet::default() };

@@ -4,7 +4,11 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma, Rgb, RgbImage};
 
 use super::*;
-use crate::data::{HoldOut, load, to_train_with};
+use crate::data::{HoldOut, to_train_with};
+
+fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
+    super::load(folder, reading, &|_, _| ())
+}
 
 struct Place(tempfile::TempDir);
 
@@ -521,4 +525,32 @@ fn prepared_pictures_are_as_mnist_would_have_made_them() {
     let at = |y: usize, x: usize| set.train.image(0)[y * 28 + x];
     assert!(at(14, 14) > 200 && at(14, 2) == 0 && at(1, 14) == 0, "light ink in the middle of dark paper");
     assert_eq!(set.test.image(0), set.train.image(0));
+}
+
+#[test]
+fn who_waits_for_pictures_is_told_of_each_and_anew_where_they_are_decoded_again() {
+    let place = Place::new();
+    for i in 0..5 {
+        place.gray(&format!("train/0/{i}.png"), [9, 9], 0);
+        place.gray(&format!("train/1/{i}.png"), [9, 9], 0);
+    }
+    place.gray("test/0/a.png", [9, 9], 0);
+    let told = |reading: &Reading| {
+        let told = std::sync::Mutex::new(Vec::new());
+        super::load(place.0.path(), reading, &|done, all| told.lock().unwrap().push((done, all))).unwrap();
+        let mut told = told.into_inner().unwrap();
+        told.sort();
+        told
+    };
+    let once: Vec<(usize, usize)> = (1..=11).map(|done| (done, 11)).collect();
+    assert_eq!(told(&Reading::default()), once);
+    // The one that breaks off was all that spoke against the others' size.
+    let mut broken = Vec::new();
+    let image = GrayImage::new(20, 20);
+    PngEncoder::new(&mut broken).write_image(&image, 20, 20, ExtendedColorType::L8).unwrap();
+    broken.truncate(broken.len() - 20);
+    std::fs::write(place.path("train/1/b.png"), broken).unwrap();
+    let told = told(&Reading::default());
+    assert_eq!(told.iter().filter(|(_, all)| *all == 12).count(), 12);
+    assert_eq!(told.iter().filter(|(_, all)| *all == 11).count(), 11);
 }

@@ -42,7 +42,7 @@ pub use image_set::ImageSet;
 pub use numbered::Numbered;
 pub use packed::{pack, send_packed};
 pub use pixels::Pixels;
-pub use source::{HoldOut, ImageSize, Kind, Pictures, Reading, load};
+pub use source::{HoldOut, ImageSize, Kind, Pictures, Reading, Watch, load, load_watched};
 
 /// The most classes a data set may have.
 pub const MAX_CLASSES: usize = 65_536;

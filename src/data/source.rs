@@ -189,6 +189,9 @@ fn other_file(path: &Path) -> &'static str {
     }
 }
 
+/// Is told, from any thread, how many pictures have been decoded, and of how many.
+pub type Watch<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
 /// Loads what lies at `path`.
 ///
 /// - A folder of IDX files: see [`load_folder`].
@@ -207,6 +210,14 @@ fn other_file(path: &Path) -> &'static str {
 /// leaves no image of a class to train with. Data of which all images are to be tested on ([`HoldOut::All`]) may show
 /// one class, and IDX files may be those of a test set alone.
 pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
+    load_watched(path, reading, &|_, _| ())
+}
+
+/// The same for somebody who waits for it: ten thousand photographs take minutes.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_watched(path: &Path, reading: &Reading, watch: Watch) -> Result<DataSet, DataError> {
     let kind = Kind::of(path)?;
     let mut set = match &kind {
         Kind::Idx => {
@@ -229,7 +240,7 @@ pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
             }
             set
         }
-        Kind::Pictures => return hold_out(classes::load(path, reading)?, reading),
+        Kind::Pictures => return hold_out(classes::load(path, reading, watch)?, reading),
     };
     let sized = kind == Kind::Idx && reading.image_size.is_some();
     for (flag, unheeded) in [("--image-size", sized), ("--prepare", reading.prepare)] {

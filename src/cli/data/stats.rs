@@ -32,7 +32,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure_png("--out", &args.out)?;
     args.reading.check(args.data.as_deref())?;
     let reading = args.reading.reading();
-    let DataSet { name, train, test, class_names, .. } = data_read(args.data.as_deref(), &reading)?;
+    let DataSet { name, train, test, class_names, .. } = data_read(args.data.as_deref(), &reading, false)?;
     let [of_train, of_test] = [&train, &test].map(Statistics::of);
     let plural = if train.channels == 1 { "" } else { "s" };
     say(format_args!(
