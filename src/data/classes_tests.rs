@@ -4,11 +4,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma, Rgb, RgbImage};
 
 use super::*;
-use crate::data::{HoldOut, to_train_with};
-
-fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
-    super::load(folder, reading, &|_, _| ())
-}
+use crate::data::{HoldOut, load, to_train_with};
 
 struct Place(tempfile::TempDir);
 

@@ -213,3 +213,26 @@ proptest! {
         let _ = decode(&bytes[..cut.index(bytes.len())]);
     }
 }
+
+#[test]
+fn large_pictures_of_every_kind_are_reduced_and_have_nothing_of_those_before_them() {
+    let [width, height] = [MAX_SIDE + 52, 40];
+    for shift in [0, 90] {
+        let of = |x: u32, y: u32| ((x / 9 + y * 5 + shift) % 256) as u8;
+        let rgba = image::RgbaImage::from_fn(width, height, |x, y| {
+            image::Rgba([of(x, y), of(y, x), of(x + 40, y), of(x, y + 40).max(1)])
+        });
+        let rgba = DynamicImage::from(rgba);
+        let kinds: [DynamicImage; 5] = [
+            rgba.to_luma8().into(),
+            rgba.to_rgb8().into(),
+            rgba.to_luma_alpha8().into(),
+            rgba.to_rgb16().into(),
+            rgba.clone(),
+        ];
+        for image in kinds {
+            let found = decode(&encoded(image.clone(), ImageFormat::Png)).unwrap().image;
+            assert!(found == image.thumbnail_exact(MAX_SIDE, 39), "{:?}", image.color());
+        }
+    }
+}
