@@ -100,7 +100,9 @@ impl Draft {
     /// Succeeds if there is no padding around a value.
     pub fn check_unpadded(&self, flow: Flow) -> Result<(), String> {
         if flow.pad != [[0; 2]; 2] {
-            return Err("is given an image with zeros around it, which only a convolution can take on here".into());
+            return Err("is given an image with zeros around it, which only a convolution can take on here: let the \
+                        one before or after it pad the image"
+                .into());
         }
         Ok(())
     }
@@ -259,7 +261,10 @@ impl Draft {
     ) -> Result<From, String> {
         let [h, w, _] = self.image(from)?;
         if h != w {
-            return Err(format!("pools the whole of an image of {h}x{w}; this program's windows are square"));
+            return Err(format!(
+                "pools the whole of an image of {h}x{w}; this program's windows are square: give the network square \
+                 images"
+            ));
         }
         let kind =
             if average { Kind::AvgPool { window: h, stride: h } } else { Kind::MaxPool { window: h, stride: h } };

@@ -5,7 +5,7 @@
 //! order on the way: batch norm's channels, the parts of a concatenation. A vector that becomes an image has to come in
 //! the right order from the dense layer before it, whose columns are then the ones to move.
 
-use crate::models::Kind;
+use crate::models::{Kind, by};
 
 /// `order[i]` is the place here of the number at place `i` in the other program; `None` if all keep their places.
 pub type Order = Option<Vec<usize>>;
@@ -71,7 +71,13 @@ pub fn orders(input: &[usize], pieces: &[Piece]) -> Result<Vec<Order>, (usize, S
                 None
             }
             Kind::Reshape { .. } if piece.channels_first && piece.shape.len() > 1 && piece.shape != from => {
-                return Err((i, "reshapes other than between an image and a row of numbers".into()));
+                let problem = format!(
+                    "makes {} of {}, which with PyTorch's channels first would have its numbers in other places: only \
+                     ONNX says where each belongs",
+                    by(piece.shape),
+                    by(from)
+                );
+                return Err((i, problem));
             }
             Kind::Dense { .. } => wanted[i].clone(),
             Kind::BatchNorm { .. } | Kind::Activation | Kind::Dropout { .. } | Kind::Flatten | Kind::Reshape { .. } => {

@@ -190,6 +190,29 @@ fn the_number_of_classes_is_that_of_the_last_layer_whatever_it_is_called() {
 }
 
 #[test]
+fn tensors_come_back_to_a_network_of_which_the_layers_fit_the_true_number_of_classes_alone() {
+    let place = Place::with_digits(60, 30);
+    let heads = "{ dense = \"classes\", from = \"row\", name = \"a\" }, { dense = 16, from = \"row\", name = \"wide\" }, \
+                 { dense = \"classes\", name = \"b\" }, { add = [\"a\", \"b\"] }";
+    place.write("net.toml", format!("layers = [{{ flatten = true, name = \"row\" }}, {heads}]"));
+    place.works("train ./net.toml --data data --device cpu --epochs 1 --validation 0 -b 20 --quiet");
+    place.works("export runs/0001-net plain.safetensors");
+    place.works("import plain.safetensors back.safetensors --architecture runs/0001-net");
+    let [run, back] = ["runs/0001-net/best.safetensors", "back.safetensors"]
+        .map(|name| ModelFile::load(place.path(name)).unwrap().tensors);
+    assert_eq!(run, back);
+}
+
+#[test]
+fn tensors_of_reshaped_images_are_refused_with_the_format_that_can_have_them() {
+    let place = Place::with_digits(60, 30);
+    place.write("net.toml", "layers = [{ reshape = [14, 14, 4] }, \"flatten\", { dense = \"classes\" }]");
+    place.works("train ./net.toml --data data --device cpu --epochs 1 --validation 0 -b 20 --quiet");
+    place.refused("export runs/0001-net plain.safetensors", &["makes 14x14x4 of 28x28x1", "only ONNX says where"]);
+    place.works("export runs/0001-net it.onnx");
+}
+
+#[test]
 fn an_ensemble_comes_back_from_plain_tensors_by_its_own_architecture() {
     let place = Place::new();
     place.works("ensemble dense cnn -o joined.safetensors");

@@ -113,9 +113,6 @@ impl Reader<'_> {
     /// The value `out` of the file, of sizes `sizes` for each image, in the order of axes that its consumer has.
     pub(super) fn reshape_to(&mut self, flow: Flow, axes: Axes, sizes: Vec<usize>, out: &str) -> Result<Value, String> {
         let shape = self.draft.shape(flow.from).to_vec();
-        if foreign(&shape, axes) == sizes {
-            return Ok(Value::Flow(flow, axes));
-        }
         // An image that is transposed next had its channels last.
         let turned = self.nodes.iter().any(|node| {
             node.op_type == "Transpose"
@@ -123,6 +120,10 @@ impl Reader<'_> {
                 && node.input.iter().any(|x| x == out)
         });
         let to = if turned && sizes.len() > 1 { Axes::ChannelsLast } else { Axes::ChannelsFirst };
+        // One channel of 7 x 7 pixels has the sizes of one row of 7 pixels with 7 channels.
+        if foreign(&shape, axes) == sizes && (axes == to || !turned) {
+            return Ok(Value::Flow(flow, axes));
+        }
         let own = match (&sizes[..], to) {
             (&[c, h, w], Axes::ChannelsFirst) => vec![h, w, c],
             _ => sizes.clone(),

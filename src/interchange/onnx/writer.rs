@@ -192,7 +192,13 @@ impl Writer<'_> {
 
     fn batch_norm(&mut self, layer: &Built, x: &str, out: &str, epsilon: f32, scale: bool) -> Result<(), String> {
         if layer.output.len() == 2 || layer.output.len() > 3 {
-            return Err(format!("ONNX normalizes images and rows of numbers, not {}", by(&layer.output)));
+            let c = layer.output.last().copied().unwrap_or(1);
+            let pixels = layer.output.iter().product::<usize>() / c;
+            return Err(format!(
+                "ONNX normalizes images and rows of numbers, not {}: make an image of it first, with {{ reshape = [1, \
+                 {pixels}, {c}] }} before it in the architecture",
+                by(&layer.output)
+            ));
         }
         let weight = self.weight(layer).to_vec();
         let running = layer.running.map(|at| &self.parameters.statistics()[at]);

@@ -204,10 +204,17 @@ fn classes(architecture: &Architecture, image: [usize; 3], groups: &[Group]) -> 
             }
         };
     }
-    // Sizes that do not depend on this number are the same with any; one from the tensors may fit those that do.
-    let last = groups.iter().rev().find_map(Group::dense).map(|[k, _]| k);
-    let guess = last.filter(|k| (2..=MAX_CLASSES).contains(k)).unwrap_or(2);
-    Ok(pairing::classes(&network(Some(guess))?, groups).unwrap_or(guess))
+    // Sizes that do not depend on this number are the same with any; one of the tensors' fits those that do.
+    let widths = groups.iter().rev().filter_map(Group::dense).map(|[k, _]| k);
+    let mut refused = String::new();
+    for guess in widths.filter(|k| (2..=MAX_CLASSES).contains(k)).chain([2]) {
+        match network(Some(guess)) {
+            Ok(network) => return Ok(pairing::classes(&network, groups).unwrap_or(guess)),
+            Err(problem) if refused.is_empty() => refused = problem,
+            Err(_) => {}
+        }
+    }
+    Err(refused)
 }
 
 /// The order of each layer's numbers when channels come first.
