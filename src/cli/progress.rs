@@ -68,7 +68,8 @@ impl Wait {
     fn new(bar: &Bar, first: u64, all: Option<u64>, one: &str) -> Wait {
         let (end, ended) = channel();
         let (bar, text) = (bar.clone(), format!("preparing the first {one}"));
-        let thread = thread::spawn(move || {
+        // Without a thread there is no bar yet.
+        let thread = thread::Builder::new().name("progress".into()).spawn(move || {
             if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 let mut shown = bar.get();
                 if shown.is_none() {
@@ -78,7 +79,7 @@ impl Wait {
                 }
             }
         });
-        Wait { end: Some(end), thread: Some(thread) }
+        Wait { end: Some(end), thread: thread.ok() }
     }
 }
 
