@@ -40,6 +40,10 @@ pub fn validate_as_before(
     settings.validation_seed = newest.map(|aside| aside.seed);
 
     let known = known(&mut Learner::new(file, place), trainings, set, &settings.reading);
+    if settings.members > 1 && settings.validation_seed.is_none() && known.iter().any(|known| *known != Known::No) {
+        // What is said holds for every member then.
+        settings.validation_seed = Some(settings.seed);
+    }
     let known_of = |count: usize| -> Vec<Known> {
         // More than there are is refused later.
         let set_aside = set.train.held_out(count, settings.drawn_by()).unwrap_or_default();
@@ -61,7 +65,10 @@ pub fn validate_as_before(
         Known::Yes => {
             let count = validated.iter().filter(|known| **known == Known::Yes).count();
             let were = if count == 1 { "was" } else { "were" };
-            let is_new = |count: &usize| known_of(*count).iter().all(|known| *known == Known::No);
+            let is_new = |count: &usize| {
+                let fewer = known_of(*count);
+                !fewer.is_empty() && fewer.iter().all(|known| *known == Known::No)
+            };
             if let Some(fewer) = newest.map(|aside| aside.images).filter(is_new) {
                 remedy = format!("; none would be with --validation {fewer}");
             }
@@ -85,6 +92,8 @@ fn known(learner: &mut Learner, trainings: Vec<Learned>, set: &DataSet, reading:
         let by_these = match learner.trained_on(set, reading, &learned) {
             TrainedOn::Same => learned_from(train, &asides),
             TrainedOn::Images(given) => among(train, &given, &learned_from(&given, &asides)),
+            // Files of older versions do not say what the images were.
+            TrainedOn::Changed if learned.digest.is_none() => vec![Known::Perhaps; train.len()],
             TrainedOn::Changed => vec![Known::FromBefore; train.len()],
             TrainedOn::Others => continue,
         };
@@ -210,6 +219,31 @@ mod tests {
         assert!(told(&later, &path, 10, 8).1.contains(": 8 of the 8 validation images were"));
         assert!(told(&later, &path, 4, 8).1.contains(": 8 of the 8 validation images were"));
         assert_eq!(told(&after(10, 8), &path, 10, 8).1, "");
+    }
+
+    #[test]
+    fn members_validate_on_the_same_images_where_the_model_knows_some() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let seed = |hold_out: usize| {
+            let mut file = validated(&read(&path, Some(hold_out)), 0, 4, &[]);
+            file.set_hold_out(Some(HoldOut::Count(hold_out)));
+            let (set, reading) = (read(&path, Some(10)), asked(Some(10)));
+            let recipe = Settings::from_recipe("dense", &Recipe::default());
+            let mut settings = Settings { seed: 9, validation: 8, members: 3, reading, ..recipe };
+            let told = validate_as_before(&file, Some(&path), &set, &mut settings);
+            (settings.validation_seed, told.is_some())
+        };
+        assert_eq!(seed(0), (Some(9), true));
+        // Of other images each draws its own.
+        let other = folder.path().join("other.csv");
+        std::fs::write(&other, std::fs::read_to_string(&path).unwrap().replace("255", "254")).unwrap();
+        let mut file = validated(&read(&other, Some(10)), 0, 4, &[]);
+        file.set_hold_out(Some(HoldOut::Count(10)));
+        let recipe = Settings::from_recipe("dense", &Recipe::default());
+        let mut settings = Settings { seed: 9, validation: 8, members: 3, reading: asked(Some(10)), ..recipe };
+        let told = validate_as_before(&file, Some(&path), &read(&path, Some(10)), &mut settings);
+        assert_eq!((settings.validation_seed, told), (None, None));
     }
 
     #[test]

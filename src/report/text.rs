@@ -132,12 +132,32 @@ fn from_left_to_right(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return text.into();
     }
-    let reordered = |part| {
+    let reordered = |part: &str| {
         let directions = BidiInfo::new(part, Some(Level::ltr()));
-        let lines = directions.paragraphs.iter().map(|line| directions.reorder_line(line, line.range.clone()));
-        lines.collect::<String>()
+        let mut line = String::new();
+        for paragraph in &directions.paragraphs {
+            let (levels, runs) = directions.visual_runs(paragraph, paragraph.range.clone());
+            for run in runs {
+                match levels[run.start].is_rtl() {
+                    true => line.extend(part[run].chars().rev().map(turned_round)),
+                    false => line.push_str(&part[run]),
+                }
+            }
+        }
+        line
     };
     text.split('→').map(reordered).collect::<Vec<_>>().join("→").into()
+}
+
+/// What a character is called that opens or closes, where text goes from right to left.
+fn turned_round(c: char) -> char {
+    const PAIRS: [(char, char); 6] = [('(', ')'), ('[', ']'), ('{', '}'), ('<', '>'), ('«', '»'), ('‹', '›')];
+    let other = |(open, close): (char, char)| match c {
+        _ if c == open => Some(close),
+        _ if c == close => Some(open),
+        _ => None,
+    };
+    PAIRS.into_iter().find_map(other).unwrap_or(c)
 }
 
 fn mask(text: &str, size: f32) -> Option<(Mask, i64)> {
@@ -267,6 +287,8 @@ mod tests {
         assert_eq!(from_left_to_right("a שלום b"), "a םולש b");
         assert_eq!(from_left_to_right("שלום → עולם"), "םולש → םלוע");
         assert_eq!(from_left_to_right("שלום → a"), "םולש → a");
+        assert_eq!(from_left_to_right("שלום (עולם)"), "(םלוע) םולש");
+        assert_eq!(from_left_to_right("a (שלום) [b]"), "a (םולש) [b]");
         assert_eq!(from_left_to_right("chemise à fleurs"), "chemise à fleurs");
     }
 

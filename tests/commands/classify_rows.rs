@@ -56,12 +56,17 @@ fn kaggle_gets_a_row_for_each_image_and_labels_give_the_accuracy() {
 }
 
 #[test]
-fn no_submission_is_made_of_a_table_that_has_no_rows_or_cannot_be_read() {
+fn no_submission_is_made_of_a_table_that_has_no_rows_that_can_be_read() {
     let place = Place::new();
     let header = (0..784).map(|i| format!("pixel{i}")).collect::<Vec<_>>().join(",");
     place.write("empty.csv", format!("{header}\n"));
     place.write("short.csv", "1,2,3\n");
-    for (table, words) in [("empty.csv", "empty.csv: is a table without rows"), ("short.csv", "short.csv: ")] {
+    place.write("bad.csv", format!("{header}\n1,2,3\n4,5,6\n"));
+    for (table, words) in [
+        ("empty.csv", "empty.csv: is a table without rows"),
+        ("short.csv", "short.csv: "),
+        ("bad.csv", "bad.csv#1: line 2: expected 784 columns"),
+    ] {
         for to in ["", " --out new/submission.csv"] {
             place.refused(&format!("{CLASSIFY} {table} --format kaggle{to}"), &[words]);
         }

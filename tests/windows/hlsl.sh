@@ -20,13 +20,14 @@ trap 'rm -rf "$work"' EXIT
 x86_64-w64-mingw32-gcc -O2 -o "$work/hlsl.exe" tests/windows/hlsl.c
 INKGRAD_HLSL="$work" cargo test --quiet --release --test shaders >/dev/null
 
-refused=0
+refused=0 compilers_run=0
 for compiler in fxc:d3dcompiler_47.dll dxc:dxcompiler.dll; do
     kind="${compiler%%:*}" library="${compiler#*:}"
     if [ ! -e "$compilers/$library" ]; then
         echo "SKIPPED: no $library in $compilers"
         continue
     fi
+    compilers_run=$((compilers_run + 1))
     # Wine has a d3dcompiler_47.dll of its own, which it prefers under that name.
     cp "$compilers/$library" "$work/compiler.dll"
     [ ! -e "$compilers/dxil.dll" ] || cp "$compilers/dxil.dll" "$work"
@@ -40,4 +41,5 @@ for compiler in fxc:d3dcompiler_47.dll dxc:dxcompiler.dll; do
         for (of in ms) printf "  %-22s %5d kernels %7.1f s, longest %4.1f s\n", of, kernels[of], ms[of] / 1e3, longest[of] / 1e3
     }' | sort
 done
+[ "$compilers_run" -gt 0 ] || { echo "no compiler in $compilers"; exit 1; }
 exit "$refused"

@@ -168,7 +168,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let nothing = match format {
         _ if all == 0 && args.shard.is_none() => Some(nothing_in(&args.pictures, summary)),
         // A submission without answers would be no use.
-        Format::Kaggle => summary.unread_table().map(String::from),
+        Format::Kaggle => summary.without_answers().map(String::from),
         _ => None,
     };
     if let Some(nothing) = nothing {

@@ -164,10 +164,9 @@ impl Summary {
         text
     }
 
-    /// Which table could not be read, and why, where one CSV file was given and none of its rows was looked at.
-    pub fn unread_table(&self) -> Option<&str> {
-        let has_rows = self.pictures + self.failed_rows > 0;
-        self.told.first().filter(|_| !has_rows).map(String::as_str)
+    /// What could not be read first, and why, where there is no answer.
+    pub fn without_answers(&self) -> Option<&str> {
+        self.told.first().filter(|_| self.pictures == 0).map(String::as_str)
     }
 
     /// What a table made of one CSV file lacks: `1 of 30 rows`.

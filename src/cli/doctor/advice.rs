@@ -38,7 +38,7 @@ const KNOWN: &[Known] = &[
     // `wgpu::Dx12Compiler::Auto`.
     Known {
         fits: |info| info.backend == "DX12" && !info.f16 && info.subgroups.is_none(),
-        what: "there is no dxcompiler.dll, so that shaders have no 16-bit floats and no subgroups, and take seven times \
+        what: "there is no dxcompiler.dll, so that shaders have no 16-bit floats and no subgroups, and take several times \
                as long to compile: put one (1.8.2502 or later, of microsoft/DirectXShaderCompiler) beside inkgrad.exe, \
                or use the card's Vulkan driver",
     },
