@@ -149,7 +149,7 @@ fn from_left_to_right(text: &str) -> Cow<'_, str> {
     text.split('→').map(reordered).collect::<Vec<_>>().join("→").into()
 }
 
-/// What a character is called that opens or closes, where text goes from right to left.
+/// The bracket that faces the other way, or the character itself: what opens a bracket, read from right to left, closes it.
 fn turned_round(c: char) -> char {
     const PAIRS: [(char, char); 6] = [('(', ')'), ('[', ']'), ('{', '}'), ('<', '>'), ('«', '»'), ('‹', '›')];
     let other = |(open, close): (char, char)| match c {

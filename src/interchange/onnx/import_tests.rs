@@ -432,18 +432,23 @@ fn a_step_that_changes_nothing_keeps_the_scaling_before_it() {
     }
 }
 
+/// A model of images of 4 x 4 pixels in two classes, with its first weights.
+fn untrained(layers: &str) -> ModelFile {
+    let architecture = Architecture::parse(&format!("layers = [{layers}]"), "net").unwrap();
+    let (network, parameters) = architecture.declare([4, 4, 1], 2, &mut Store::default(), "classifier").unwrap();
+    let mut file = ModelFile::new(&network, &parameters, &parameters.initial(7));
+    file.set("mean", 0.25);
+    file.set("std", 0.5);
+    file
+}
+
 #[test]
 fn a_network_that_begins_with_a_reshape_goes_out_and_comes_back() {
-    let conv = "{ conv = 2, kernel = 3, padding = \"same\", activation = \"leaky_relu\", slope = 0.3 }";
-    // Without channels, and with channels that were the pixels of a row.
-    for shape in ["4, 4, 1", "1, 4, 4"] {
-        let text = format!("layers = [{{ reshape = [{shape}] }}, {conv}, \"flatten\", {{ dense = \"classes\" }}]");
-        let mut store = Store::default();
-        let architecture = Architecture::parse(&text, "net").unwrap();
-        let (network, parameters) = architecture.declare([4, 4, 1], 2, &mut store, "classifier").unwrap();
-        let mut file = ModelFile::new(&network, &parameters, &parameters.initial(7));
-        file.set("mean", 0.25);
-        file.set("std", 0.5);
+    // To the same shape, and to one whose channels were the pixels of a row.
+    for (shape, padding) in [("4, 4, 1", "valid"), ("1, 4, 4", "same")] {
+        let conv =
+            format!("{{ conv = 2, kernel = 3, padding = \"{padding}\", activation = \"leaky_relu\", slope = 0.3 }}");
+        let file = untrained(&format!("{{ reshape = [{shape}] }}, {conv}, \"flatten\", {{ dense = \"classes\" }}"));
         let back = import(&export(&file).unwrap(), &Wishes::default()).unwrap().file;
         assert_eq!([&back.metadata["mean"], &back.metadata["std"]], ["0.25", "0.5"]);
         assert!(back.metadata["architecture"].contains("activation = \"leaky_relu\", slope = 0.3"), "{shape}");
@@ -455,14 +460,8 @@ fn a_network_that_begins_with_a_reshape_goes_out_and_comes_back() {
 #[test]
 fn what_onnx_does_not_normalize_is_refused_with_a_shape_that_it_does() {
     let exported = |shape: &str| {
-        let layers =
-            format!("{{ reshape = [{shape}] }}, {{ batch_norm = true }}, \"flatten\", {{ dense = \"classes\" }}");
-        let architecture = Architecture::parse(&format!("layers = [{layers}]"), "net").unwrap();
-        let (network, parameters) = architecture.declare([4, 4, 1], 2, &mut Store::default(), "classifier").unwrap();
-        let mut file = ModelFile::new(&network, &parameters, &parameters.initial(7));
-        file.set("mean", 0.25);
-        file.set("std", 0.5);
-        export(&file).map_err(|error| error.to_string())
+        let rest = "{ batch_norm = true }, \"flatten\", { dense = \"classes\" }";
+        export(&untrained(&format!("{{ reshape = [{shape}] }}, {rest}"))).map_err(|error| error.to_string())
     };
     let refused = exported("4, 4").unwrap_err();
     assert!(
